@@ -151,6 +151,15 @@ struct KeyTraits<K> {
 };
 
 namespace detail {
+/// FNV-1a, 64 bits: the same on every machine and compiler, unlike std::hash. It is part of stored formats,
+/// where it chooses shards and partitions. `hash`: that of the bytes before.
+constexpr std::uint64_t fnv1a(std::string_view bytes, std::uint64_t hash = 14695981039346656037U) noexcept
+{
+    for (char const c : bytes)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211U;
+    return hash;
+}
+
 /// The bytes of a key of several parts: each part with its length, as 4 bytes, in front. Without the lengths
 /// ("ab", "c") and ("a", "bc") would be one key.
 template <class Tuple>

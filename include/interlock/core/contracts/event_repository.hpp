@@ -169,12 +169,7 @@ struct TrimEvents {
 /// is published, since whoever shares a log must agree on it.
 constexpr unsigned partition_of(std::string_view stream, unsigned partitions) noexcept
 {
-    std::uint64_t hash = 14695981039346656037U;
-    for (char const c : stream) {
-        hash ^= static_cast<unsigned char>(c);
-        hash *= 1099511628211U;
-    }
-    return static_cast<unsigned>(hash % (partitions == 0 ? 1 : partitions));
+    return static_cast<unsigned>(detail::fnv1a(stream) % (partitions == 0 ? 1 : partitions));
 }
 
 // clang-format off

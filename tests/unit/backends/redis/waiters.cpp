@@ -95,7 +95,7 @@ TEST_CASE(
             auto const key = std::to_string(i);
             auto const name = keys.name("lock", key).text();
             auto const heard = keys.wake_name("lock", key);
-            CHECK(heard.hash == redis::detail::stable_hash(name));
+            CHECK(heard.hash == interlock::detail::fnv1a(name));
             REQUIRE(heard.channel < keys.channel_count());
             auto const channel = keys.channel(heard.channel);
             auto const slot = [](std::string const& text) { return text.substr(0, text.find('}')); };

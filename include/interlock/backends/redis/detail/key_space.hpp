@@ -11,6 +11,7 @@
 // have another in front of it: `shop:states` makes names that begin with `shop:v1:{states.0}:`. The braces
 // hold what is behind the colon only, so that the version still stands before them, where scripts expect it.
 
+#include <interlock/core/key.hpp>
 #include <interlock/fwd.hpp>
 
 #include <array>
@@ -27,16 +28,6 @@ namespace interlock {
 inline namespace v0 {
 namespace redis {
 namespace detail {
-
-/// FNV-1a: the same on every machine and compiler, unlike std::hash. Part of the stored format where it
-/// chooses shards.
-constexpr std::uint64_t stable_hash(
-    std::string_view bytes, std::uint64_t hash = 14695981039346656037ULL) noexcept
-{
-    for (char c : bytes)
-        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-    return hash;
-}
 
 /// A physical name, as the parts of which it consists. It refers to what it was made of, which must outlive
 /// it.
@@ -69,12 +60,12 @@ public:
             out += part;
         return out;
     }
-    /// The `stable_hash` of the text.
+    /// The `fnv1a` of the text.
     std::uint64_t hash() const noexcept
     {
-        auto hash = stable_hash({});
+        auto hash = interlock::detail::fnv1a({});
         for (auto const part : parts_)
-            hash = stable_hash(part, hash);
+            hash = interlock::detail::fnv1a(part, hash);
         return hash;
     }
 
@@ -112,7 +103,7 @@ public:
     std::size_t shards() const noexcept { return shards_; }
     [[gnu::noinline]] std::size_t shard_of(std::string_view bytes) const noexcept
     {
-        return shards_ == 1 ? 0 : static_cast<std::size_t>(stable_hash(bytes) % shards_);
+        return shards_ == 1 ? 0 : static_cast<std::size_t>(interlock::detail::fnv1a(bytes) % shards_);
     }
     [[gnu::noinline]] Name name(std::string_view kind, std::string_view bytes) const
     {

@@ -232,10 +232,10 @@ private:
         } else if (kind == "smessage") {
             auto const payload = message[2].text();
             if (payload.starts_with('f'))
-                return wake(stable_hash(payload.substr(1)));
+                return wake(interlock::detail::fnv1a(payload.substr(1)));
             if (payload.size() <= 5)
                 return;
-            auto const hash = stable_hash(payload.substr(5));
+            auto const hash = interlock::detail::fnv1a(payload.substr(5));
             auto const owner = first_bytes(payload.data() + 1);
             if (payload.starts_with('g'))
                 return wake(hash, [owner](std::uint32_t who) { return who == owner; });

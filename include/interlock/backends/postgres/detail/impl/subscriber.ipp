@@ -29,7 +29,7 @@ public:
             add(c);
         add('\0');
     }
-    void add(char c) noexcept { hash_ = (hash_ ^ static_cast<unsigned char>(c)) * 1099511628211ULL; }
+    void add(char c) noexcept { hash_ = interlock::detail::fnv1a({&c, 1}, hash_); }
     std::uint64_t finished() const noexcept
     {
         auto hash = hash_;
@@ -40,7 +40,7 @@ public:
     }
 
 private:
-    std::uint64_t hash_{14695981039346656037ULL};
+    std::uint64_t hash_{interlock::detail::fnv1a({})};
 };
 
 INTERLOCK_DECL std::uint64_t stable_hash(std::string_view store, std::string_view name) noexcept
