@@ -4,6 +4,7 @@
 // server said last, and none takes it for a lock that somebody holds.
 
 #include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/connection.hpp>
 #include <interlock/backends/redis/counters.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
@@ -13,6 +14,7 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include "support/catch.hpp"
@@ -153,6 +155,37 @@ TEST_CASE("a server that has become a replica is the reason", "[redis][reasons]"
     Shop const shop;
     shop.server.command({"REPLICAOF", "127.0.0.1", "1"});
     check_all(shop, "replica");
+}
+
+// A command that a replica refused waits for another connection. The deadline that comes first says so.
+TEST_CASE("a replica is the reason, although no other connection was made in time", "[redis][reasons]")
+{
+    RedisServer const server;
+    auto options = redis_options(server);
+    options.reconnect = {.initial = 1h, .cap = 1h, .immediate = 0};
+    redis::Client const client{options};
+    redis::StateRepository<Stock> const stock{client};
+    TransactionService const versioned{OptimisticVersioning{.missing = Missing::create}, stock};
+    CallOptions const soon{.deadline = 300ms};
+    auto const call = [&] {
+        return versioned.async_try_do_in_transaction("x", add_one, soon, boost::asio::use_future).get();
+    };
+    REQUIRE(call());
+    server.command({"REPLICAOF", "127.0.0.1", "1"});
+    auto const late = call();
+    INFO(late.message());
+    CHECK(late.errc() == Errc::deadline_exceeded);
+    CHECK(late.cause() == Errc::unavailable);
+    CHECK_THAT(late.message(), ContainsSubstring("replica"));
+    // The same of a command of the user's.
+    boost::asio::thread_pool threads{1};
+    redis::Connection const connection{threads.get_executor(), options};
+    redis::Command const set{"SET", "v1:y", "1"};
+    auto const direct =
+        connection.async_execute(set, redis::Access::write, Deadline{300ms}, boost::asio::use_future).get();
+    INFO(direct.message());
+    CHECK(direct.errc() == Errc::deadline_exceeded);
+    CHECK_THAT(direct.message(), ContainsSubstring("replica"));
 }
 
 TEST_CASE("a server without memory is the reason", "[redis][reasons]")

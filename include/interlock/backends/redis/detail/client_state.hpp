@@ -124,7 +124,7 @@ public:
             bool fresh = false;
             auto taken = take(until, fresh);
             if (!taken)
-                return std::move(taken).failure();
+                return rule.explained(std::move(taken).failure());
             if (life != 0 && life != life_->number())
                 return another_life();
             auto exchange = *std::move(taken);
@@ -136,7 +136,7 @@ public:
             if (!done && connection.unsent() && RetryRule::after_unsent(fresh))
                 continue;
             if (!done)
-                return std::move(done).failure();
+                return rule.explained(std::move(done).failure());
             if (!exchange.reply().is(ReplyType::error))
                 return exchange;
             auto const text = exchange.reply().text();

@@ -58,6 +58,8 @@ public:
         return true;
     }
 
+    RetryRule const& rule() const noexcept { return rule_; }
+
 private:
     Payload payload_;
     std::optional<std::string_view> script_;

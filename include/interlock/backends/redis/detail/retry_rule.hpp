@@ -50,13 +50,25 @@ public:
         if (word == "NOSCRIPT" && std::exchange(can_spell_out_, false))
             return {Next::spell_out};
         if (word == "READONLY" && !std::exchange(moved_, true))
-            return {Next::elsewhere};
+            return sent_again(text, {Next::elsewhere});
         if (word == "LOADING") {
             auto const at = interlock::detail::add(now, loading_backoff.delay(++loading_, random));
             if (at < deadline)
-                return {Next::later, at};
+                return sent_again(text, {Next::later, at});
         }
         return {};
+    }
+
+    /// What the server refused the command for before it was sent again; `ok`: nothing.
+    Failure const& refused() const noexcept { return refused_; }
+    /// `failure`, with which the command ended. Where the deadline came before the server answered once more,
+    /// the failure says what the server had said.
+    Failure explained(Failure failure) const
+    {
+        if (failure.errc() != Errc::deadline_exceeded || failure.cause() != Errc::ok ||
+            refused_.errc() == Errc::ok)
+            return failure;
+        return Failure::because(Errc::deadline_exceeded, refused_);
     }
 
     /// Whether a command of which nothing was written goes to another connection. `fresh`: the connection was
@@ -69,9 +81,16 @@ private:
     static constexpr Backoff loading_backoff{
         .initial = std::chrono::milliseconds{10}, .cap = std::chrono::milliseconds{250}, .immediate = 0};
 
+    Verdict sent_again(std::string_view text, Verdict verdict)
+    {
+        refused_ = map_error(text, Access::read);  // nothing was done, so a write is no more in doubt
+        return verdict;
+    }
+
     bool can_spell_out_;  // once: a server that has the text has the script
     bool moved_{false};   // once: a second replica says that the address leads to replicas
     int loading_{0};      // answers of a server that was loading
+    Failure refused_{Errc::ok};
 };
 
 }  // namespace detail

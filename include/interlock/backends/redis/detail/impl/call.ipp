@@ -150,7 +150,7 @@ std::optional<Outcome<ReplyView>> SentCommand<R>::poll()
     if (result == nullptr)
         return std::nullopt;
     if (!*result)
-        return Outcome<ReplyView>{std::move(*result).failure()};
+        return Outcome<ReplyView>{resender_.rule().explained(std::move(*result).failure())};
     auto const reply = (*result)->root();
     if (asks_for_one(reply)) {
         resender_.alone(*pipeline_, *this);
@@ -166,7 +166,8 @@ std::optional<Outcome<ReplyView>> SentCommand<R>::poll()
 template <class R>
 Failure SentCommand<R>::reason()
 {
-    return pipeline_->reason(*this);
+    auto reason = pipeline_->reason(*this);
+    return reason.errc() != Errc::ok ? reason : resender_.rule().refused();
 }
 
 template <class R>
@@ -206,7 +207,8 @@ std::optional<Outcome<ReplyView>> ReplicatedCommand<R>::poll()
         return std::nullopt;
     if (!*result)
         return Outcome<ReplyView>{
-            undoing_ ? replication_.missing(waited_.root(), false) : std::move(*result).failure()};
+            undoing_ ? replication_.missing(waited_.root(), false)
+                     : resender_.rule().explained(std::move(*result).failure())};
     auto const reply = (*result)->root();
     bool const refused = reply.is(ReplyType::error);
     if (refused && (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
@@ -221,7 +223,8 @@ std::optional<Outcome<ReplyView>> ReplicatedCommand<R>::poll()
 template <class R>
 Failure ReplicatedCommand<R>::reason()
 {
-    return pipeline_->reason(*this);
+    auto reason = pipeline_->reason(*this);
+    return reason.errc() != Errc::ok ? reason : resender_.rule().refused();
 }
 
 /// False: too few replicas have the write, and it is being taken back.

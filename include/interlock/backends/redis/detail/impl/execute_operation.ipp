@@ -85,6 +85,8 @@ bool ExecutedCommand<R>::advance(bool cancelled, Outcome<Reply>& result)
         return true;
     }
     result = std::move(*outcome);
+    if (!result)
+        result = resender_.rule().explained(std::move(result).failure());
     if (!result || !result->root().is(ReplyType::error))
         return true;
     auto const text = result->root().text();
