@@ -10,9 +10,9 @@ set(optional_headers fwd.hpp version.hpp core/format.hpp forced_unwinding.hpp se
     backends/memory/fwd.hpp
     # Who records or reads events includes these; whoever does not should not compile them.
     backends/memory/event_repository.hpp core/contracts/event_repository.hpp core/any_event_repository.hpp)
-# Never in: internals, what separate compilation compiles once, the tools of authors, and what needs a client
-# library: a store that is a component of its own.
-set(excluded_headers "(^|/)detail/|(^|/)src\\.hpp$|^core/(kit|runtime)/|^core/codec/|^patterns/")
+# Never in: internals, what separate compilation compiles once, the tools of authors, components of their own,
+# and what needs a client library: a store that is a component of its own.
+set(excluded_headers "(^|/)detail/|(^|/)src\\.hpp$|^core/(kit|runtime)/|^core/codec/|^patterns/|^http/")
 file(GLOB stores RELATIVE "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components"
     "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components/*.cmake")
 list(TRANSFORM stores REPLACE "\\.cmake$" "")
