@@ -12,6 +12,8 @@
 #   <need>_pkg_config   the name of a package that some systems ship for CMake and others for pkg-config only
 #   <need>_target       the targets of the CMake package
 #   <need>_called       what a message calls it
+#   <need>_requires     its name for pkg-config, where that is not <need>_pkg_config; may be left out
+#   <need>_flags        what else the compiler must be told without CMake; may be left out
 #   <need>_includes     a regular expression: the headers of this library; may be left out together with
 #   <need>_door         the only headers of ours that may include them
 #
@@ -53,13 +55,15 @@ function(interlock_with_foundations components result)
     set(${result} "${all}" PARENT_SCOPE)
 endfunction()
 
-# interlock_find_dependencies(<component> <missing> [<links>])
+# interlock_find_dependencies(<component> <missing> [<links> <found>])
 #
 # Finds what <component> links to, its foundations too. <missing> becomes a phrase that names what was not
-# found, or is empty; <links> becomes the targets of the component's own needs.
+# found, or is empty; <links> becomes the targets of the component's own needs, and <found> a phrase that
+# names them with version and place.
 function(interlock_find_dependencies component missing)
     set(absent "")
     set(links "")
+    set(found "")
     interlock_read_component(${component})
     foreach(foundation IN LISTS component_built_on)
         interlock_find_dependencies(${foundation} absent_below)
@@ -67,36 +71,66 @@ function(interlock_find_dependencies component missing)
     endforeach()
     foreach(need IN LISTS component_needs)
         if(DEFINED ${need}_pkg_config)
-            interlock_find_client(interlock::${need} ${${need}_pkg_config} ${${need}_target})
+            interlock_find_client(interlock::${need} ${${need}_pkg_config} ${${need}_target} description)
             set(targets interlock::${need})
         else()
             find_package(${${need}_package} QUIET)
             set(targets ${${need}_target})
+            list(GET ${need}_package 0 package)
+            string(TOUPPER ${package} upper)
+            set(version "${${package}_VERSION}")
+            if(NOT version)
+                set(version "${${upper}_VERSION}")
+            endif()
+            set(place "${${package}_DIR}")
+            if(NOT place)
+                set(place "${${upper}_INCLUDE_DIR}")
+            endif()
+            interlock_describe(${package} "${version}" "${place}" description)
         endif()
         list(GET targets 0 first)
         if(NOT TARGET ${first})
             list(APPEND absent "${${need}_called}")
         endif()
         list(APPEND links ${targets})
+        list(APPEND found "${description}")
     endforeach()
     list(JOIN absent ", " absent)
+    list(JOIN found ", " found)
     set(${missing} "${absent}" PARENT_SCOPE)
     if(ARGC GREATER 2)
         set(${ARGV2} "${links}" PARENT_SCOPE)
+        set(${ARGV3} "${found}" PARENT_SCOPE)
     endif()
 endfunction()
 
-# interlock_find_client(<our target> <package and pkg-config name> <upstream target>)
+# interlock_describe(<name> <version> <place> <result>): as a phrase, without what is not known.
+function(interlock_describe name version place result)
+    set(phrase ${name})
+    if(version)
+        string(APPEND phrase " ${version}")
+    endif()
+    if(place)
+        string(APPEND phrase " (${place})")
+    endif()
+    set(${result} "${phrase}" PARENT_SCOPE)
+endfunction()
+
+# interlock_find_client(<our target> <package and pkg-config name> <upstream target> [<description>])
 #
 # One name of our own for a client library that some systems ship with a CMake package and others with
-# pkg-config only.
+# pkg-config only. <description> becomes a phrase with its version and place.
 function(interlock_find_client target name upstream)
+    if(ARGC GREATER 3)
+        set(${ARGV3} ${name} PARENT_SCOPE)
+    endif()
     if(TARGET ${target})
         return()
     endif()
     find_package(${name} QUIET CONFIG)
     if(TARGET ${upstream})
         set(found ${upstream})
+        interlock_describe(${name} "${${name}_VERSION}" "${${name}_DIR}" description)
     else()
         find_package(PkgConfig QUIET)
         if(NOT PkgConfig_FOUND)
@@ -107,9 +141,14 @@ function(interlock_find_client target name upstream)
             return()
         endif()
         set(found PkgConfig::INTERLOCK_${name})
+        interlock_describe(
+            ${name} "${INTERLOCK_${name}_VERSION}" "${INTERLOCK_${name}_LIBDIR}" description)
     endif()
     add_library(${target} INTERFACE IMPORTED)
     target_link_libraries(${target} INTERFACE ${found})
+    if(ARGC GREATER 3)
+        set(${ARGV3} "${description}" PARENT_SCOPE)
+    endif()
 endfunction()
 
 # interlock_add_compiled(<name>)

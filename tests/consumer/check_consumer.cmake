@@ -79,7 +79,8 @@ if(CASE STREQUAL "install")
     file(GLOB_RECURSE files RELATIVE "${prefix}" "${prefix}/*")
     foreach(file IN LISTS files)
         if(NOT file MATCHES
-            "^include/interlock/.+\\.[hi]pp$|/cmake/interlock/(components/)?[^/]+\\.cmake$|/LICENSE$")
+            "^include/interlock/.+\\.[hi]pp$|/cmake/interlock/(components/)?[^/]+\\.cmake$|/LICENSE$"
+           AND NOT file MATCHES "/pkgconfig/interlock[a-z0-9-]*\\.pc$")
             message(FATAL_ERROR "this should not be installed: ${file}")
         endif()
     endforeach()

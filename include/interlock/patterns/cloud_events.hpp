@@ -17,7 +17,7 @@
 /// |---|---|
 /// | `id`, `type` | id and type of the event |
 /// | `source` | what the caller says: who sends, as a URI |
-/// | `subject` | the stream; `streambase64` where the key is no text |
+/// | `subject`, `partitionkey` | the stream; `streambase64` where the key is no text |
 /// | `time` | when it was stored, where the store has a clock |
 /// | `eventversion` | the version of the fact |
 /// | `sequence` | the number in the stream, with zeros in front, so that texts are in its order |
@@ -301,10 +301,13 @@ Outcome<std::string> to_cloud_event(Event const& event, std::string_view source)
     add("source", source, true);
     add("type", event.type, true);
     auto const stream = event.stream.bytes();
-    if (detail::is_attribute(stream))
+    if (detail::is_attribute(stream)) {
         add("subject", stream);
-    else
+        add("partitionkey", stream);
+    } else {
         add("streambase64", detail::to_base64(stream));
+        add("partitionkey", detail::to_base64(stream));
+    }
     if (event.recorded_at.time_since_epoch().count() != 0)
         add("time", detail::timestamp(event.recorded_at));
     out += ",\"eventversion\":" + std::to_string(event.version);
@@ -354,7 +357,11 @@ Outcome<CloudEvent> from_cloud_event(std::string_view json)
     if (!EventType{event.type, event.version}.valid())
         envelope.is_wrong("type");
     auto const subject = envelope.text("subject");
-    event.stream = Key{subject.empty() ? envelope.bytes("streambase64") : subject};
+    auto const encoded = envelope.bytes("streambase64");
+    event.stream =
+        Key{!subject.empty()   ? subject
+            : !encoded.empty() ? encoded
+                               : envelope.text("partitionkey")};
     event.number = envelope.number("sequence", std::int64_t{0});
     event.because = {
         envelope.text("correlationid"), envelope.text("causationid"), envelope.text("traceparent")};

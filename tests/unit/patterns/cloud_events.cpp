@@ -98,6 +98,7 @@ TEST_CASE("an envelope has what CloudEvents 1.0 asks for", "[patterns][cloud_eve
     CHECK(text("source") == "https://shop/stock");
     CHECK(text("type") == "order.placed");
     CHECK(text("subject") == "sku \"1\"");
+    CHECK(text("partitionkey") == "sku \"1\"");
     CHECK(text("time") == "2026-11-29T07:08:09.012345Z");
     CHECK(text("datacontenttype") == "application/json");
     CHECK(cloud.at("eventversion").as_int64() == 2);
@@ -173,6 +174,7 @@ TEST_CASE("what is no text, and no number, is sent as bytes", "[patterns][cloud_
     binary.stream = Key{std::string("k\0\xff", 3)};
     auto const sent = to_cloud_event<Facts>(binary, "s").value();
     CHECK_FALSE(json::parse(sent).as_object().contains("subject"));
+    CHECK(json::parse(sent).as_object().at("partitionkey").as_string() == "awD/");
     CHECK(from_cloud_event<Facts>(sent).value().event.stream == binary.stream);
 }
 
@@ -201,7 +203,8 @@ TEST_CASE("what is not known is not sent", "[patterns][cloud_events]")
     event.number = 0;
     event.stream = Key{};
     auto const read = json::parse(to_cloud_event<Facts>(event, "s").value()).as_object();
-    for (auto const* name : {"time", "subject", "sequence", "correlationid", "causationid", "traceparent"})
+    for (auto const* name :
+         {"time", "subject", "partitionkey", "sequence", "correlationid", "causationid", "traceparent"})
         CHECK_FALSE(read.contains(name));
 }
 
@@ -209,11 +212,13 @@ TEST_CASE("an envelope of somebody else's is read", "[patterns][cloud_events]")
 {
     auto const received = from_cloud_event<Facts>(R"( { "specversion" : "1.0", "id" : "A\u00e9\ud83d\ude00",
         "source" : "/mine", "type" : "stock.sold", "unknown" : [1, {"a": null}],
+        "partitionkey" : "shelf",
         "time" : "2026-11-29T08:08:09.5+01:00",
         "data" : { "sku" : "x\/y\n", "more" : 1.5e3 } } )")
                               .value();
     CHECK(received.event.id == "A\xc3\xa9\xf0\x9f\x98\x80");
     CHECK(received.event.version == 1);
+    CHECK(received.event.stream == Key{"shelf"});
     CHECK(received.event.as<Sold>().value().sku == "x/y\n");
     CHECK(received.event.as<Sold>().value().quantity == 7);
     using namespace std::chrono;
