@@ -26,6 +26,7 @@ BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
 // ---- the code under test: it takes the store chosen at run time, so a test can choose another one
 
+// #region code
 std::string_view order_page(il::StateRepository<Stock> const& stock, std::string const& sku)
 {
     il::OptimisticVersioning const policy{.max_attempts = 3, .backoff = {.immediate = 3}};
@@ -36,9 +37,11 @@ std::string_view order_page(il::StateRepository<Stock> const& stock, std::string
         return *sold ? "thank you" : "sold out";
     return sold.effect() == il::Effect::unknown ? "we will write to you" : "please try again";
 }
+// #endregion code
 
 // ---- the tests
 
+// #region scripted
 /// Fails its next writes as it is told to, then is a memory store again.
 class Scripted : public il::memory::StateRepository<Stock> {
     using Base = il::memory::StateRepository<Stock>;
@@ -60,6 +63,7 @@ public:
 private:
     std::shared_ptr<std::deque<il::Failure>> script_{std::make_shared<std::deque<il::Failure>>()};
 };
+// #endregion scripted
 
 void check(bool ok)  // like assert, but in release builds, too
 {
@@ -69,6 +73,7 @@ void check(bool ok)  // like assert, but in release builds, too
 
 int main()
 {
+    // #region tests
     Scripted stock;
     stock.insert({"sku-1", 2}).value();
     check(order_page(stock, "sku-1") == "thank you");
@@ -87,6 +92,7 @@ int main()
 
     stock.fail_next(il::Failure::unknown(il::Errc::unavailable));  // the reply was lost
     check(order_page(stock, "sku-1") == "we will write to you");
+    // #endregion tests
 
     check(stock.load("sku-1").value().value.quantity == 1);
     fmt::print("all pages are as they should be\n");
