@@ -1,5 +1,6 @@
 # What every program uses: the core, the policies, the patterns, and the store that needs no client library.
-set(component_headers "*.hpp" "core/*.hpp" "policies/*.hpp" "patterns/*.hpp" "backends/memory/*.hpp")
+set(component_headers "*.hpp" "core/*.hpp" "policies/*.hpp" "patterns/*.hpp" "backends/memory/*.hpp"
+    "observability/observed_repository.hpp" "observability/observers.hpp")
 set(component_headers_of_others "/kit/net/(openssl\\.hpp|impl/openssl\\.ipp)$")
 set(component_compiled interlock/src.hpp boost/asio/impl/src.hpp)
 set(component_needs threads boost fmt)

@@ -262,9 +262,10 @@ void let_workers_sell(Way const& way, Queue& queue, Options const& options)
 /// Counts what the services report.
 class Meter final : public il::Observer {
 public:
-    void on_conflict(il::RetryEvent const&) noexcept override
+    void on_conflict(il::RetryEvent const& event) noexcept override
     {
         conflicts.fetch_add(1, std::memory_order_relaxed);
+        Observer::on_conflict(event);  // one that is repeated is a retry, too
     }
     void on_retry(il::RetryEvent const&) noexcept override
     {

@@ -7,12 +7,13 @@ cmake_minimum_required(VERSION 3.23)
 include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
 
 # Layer -> layers it may include. A folder of include/interlock that is not listed here is a violation.
-set(layers core policies backends patterns http)
+set(layers core policies backends patterns http observability)
 set(core_may_include core)
 set(policies_may_include core policies)
 set(backends_may_include core backends)
 set(patterns_may_include core policies patterns)
 set(http_may_include core http)
+set(observability_may_include core policies observability)
 
 # Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but
 # for those that join everything. A folder of core/ that is not listed here is a violation.

@@ -12,7 +12,7 @@ set(optional_headers fwd.hpp version.hpp core/format.hpp forced_unwinding.hpp se
     backends/memory/event_repository.hpp core/contracts/event_repository.hpp core/any_event_repository.hpp)
 # Never in: internals, what separate compilation compiles once, the tools of authors, components of their own,
 # and what needs a client library: a store that is a component of its own.
-set(excluded_headers "(^|/)detail/|(^|/)src\\.hpp$|^core/(kit|runtime)/|^core/codec/|^patterns/|^http/")
+set(excluded_headers "(^|/)detail/|(^|/)src\\.hpp$|^core/(kit|runtime)/|^core/codec/|^patterns/|^http/|^observability/")
 file(GLOB stores RELATIVE "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components"
     "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components/*.cmake")
 list(TRANSFORM stores REPLACE "\\.cmake$" "")

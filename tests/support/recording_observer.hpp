@@ -22,7 +22,11 @@ namespace interlock_test {
 class RecordingObserver final : public interlock::Observer {
 public:
     void on_transaction(interlock::TransactionEvent const& e) noexcept override { keep(transactions_, e); }
-    void on_conflict(interlock::RetryEvent const& e) noexcept override { keep(conflicts_, e); }
+    void on_conflict(interlock::RetryEvent const& e) noexcept override
+    {
+        keep(conflicts_, e);
+        Observer::on_conflict(e);  // retries() has those, too
+    }
     void on_retry(interlock::RetryEvent const& e) noexcept override { keep(retries_, e); }
     void on_acquire(interlock::AcquireEvent const& e) noexcept override { keep(acquires_, e); }
     void on_release(interlock::ReleaseEvent const& e) noexcept override { keep(releases_, e); }

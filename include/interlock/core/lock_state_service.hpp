@@ -131,7 +131,11 @@ public:
     Outcome<Version> write(lock_type const& lock, Version version, T const& value) const
         requires(Level == Assurance::fenced)
     {
-        return detail::guarded_write(repository(), lock, make_key<T, key_type>(value), version, value);
+        auto const key = make_key<T, key_type>(value);
+        auto written = detail::guarded_write(repository(), lock, key, version, value);
+        if (written.errc() == Errc::fenced_out)
+            table()->observe_fenced_out(key, lock.fencing_token());
+        return written;
     }
 
     /// As `acquire`, without blocking.

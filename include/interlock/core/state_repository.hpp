@@ -115,6 +115,8 @@ public:
     /// What the store calls itself: "memory". For logs and metrics; to tell what a store can do, ask
     /// `capabilities()`.
     std::string_view store_name() const noexcept { return held_->name(); }
+    /// As `StoreInfo::system`.
+    std::string_view system_name() const noexcept { return held_->system_name(); }
 
     /// Any verb of the store; `misconfigured`, in words, where the store does not carry it out.
     template <class Verb>

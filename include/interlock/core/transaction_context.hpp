@@ -47,6 +47,9 @@ struct CallOptions {
     /// Why the call is made: what its operation records says so. It must live as long as the call. Null: the
     /// cause of the operation that makes this call, if there is one.
     Cause const* cause{nullptr};
+    /// What the operation is called, for an observer: `"sell"`, a text that lives as long as the call. It is
+    /// a label of metrics, so a program has few of them. Null: the call has no name.
+    char const* name{nullptr};
 };
 
 /// Knows when an operation's locks are lost. Policies with leases implement it; an operation asks its

@@ -91,6 +91,7 @@ public:
     using runtime_type = Runtime;
     using transaction_type = typename Repository::transaction_type;
     static constexpr std::string_view name = "postgres";
+    static constexpr std::string_view system = "postgresql";  // see `StoreInfo`
 
     /// Throws `Error` (`invalid_argument`) for a repository on the library's own table, and for options
     /// without a condition.

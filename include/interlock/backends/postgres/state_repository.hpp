@@ -91,6 +91,7 @@ public:
     using transaction_type = RowTransaction<T, key_type, Runtime>;
     using events_type = BasicEventRepository<Runtime>;
     static constexpr std::string_view name = "postgres";
+    static constexpr std::string_view system = "postgresql";  // see `StoreInfo`
 
     /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a
     /// table. Does not connect.

@@ -73,6 +73,7 @@ public:
     virtual void const* identity() const noexcept = 0;
     virtual Capabilities capabilities() const noexcept = 0;
     virtual std::string_view name() const noexcept = 0;
+    virtual std::string_view system_name() const noexcept = 0;
     virtual std::string place() const = 0;
     virtual std::uint64_t life() const noexcept = 0;
     virtual Outcome<void> for_each_operation(Visit const&) const = 0;
@@ -187,6 +188,7 @@ public:
         return known;
     }
     std::string_view name() const noexcept override { return repository_name<R>(); }
+    std::string_view system_name() const noexcept override { return system_of(r_); }
     std::string place() const override { return place_of(r_); }
     std::uint64_t life() const noexcept override { return life_of(r_); }
 

@@ -19,6 +19,7 @@
 #include <interlock/core/outcome.hpp>
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace interlock {
@@ -32,6 +33,30 @@ std::string place_of(R const& repository)
         return repository.place();
     else
         return {};
+}
+
+/// What `repository` calls its store: "memory", "redis". "?" when it says nothing.
+template <class R>
+std::string_view kind_of([[maybe_unused]] R const& repository) noexcept
+{
+    if constexpr (requires { repository.store_name(); })
+        return repository.store_name();
+    else if constexpr (requires { R::name; })
+        return R::name;
+    else
+        return "?";
+}
+
+/// What others call the store, see `StoreInfo::system`.
+template <class R>
+std::string_view system_of(R const& repository) noexcept
+{
+    if constexpr (requires { repository.system_name(); })
+        return repository.system_name();
+    else if constexpr (requires { R::system; })
+        return R::system;
+    else
+        return kind_of(repository);
 }
 
 /// `failure` with the place and a sentence about its code, if it has no text of its own.

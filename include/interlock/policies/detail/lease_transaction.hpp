@@ -414,8 +414,7 @@ private:
     {
         if (!result) {
             if (result.errc() == Errc::fenced_out)
-                if (auto* const observer = session_.locks().options().observer)
-                    observer->on_fenced_out(fences_[0].token);
+                table().observe_fenced_out(keys_[0], fences_[0].token);
             // The record went with the write, or did not, so that from here on nobody holds the lock: what
             // became of the write, it is compared and deleted, never handed on. If the write was not applied,
             // and the operation runs again, it queues for the lock again. No record lets a write through that

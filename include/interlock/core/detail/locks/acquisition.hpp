@@ -60,6 +60,9 @@ protected:
     Acquisition& operator=(Acquisition const&) = delete;
     ~Acquisition() = default;
 
+    /// The call gives up then: for what `abandon` tells of it.
+    void wait_until(TimePoint deadline) noexcept { until_ = deadline; }
+
     /// Nothing: the store is to be asked for the lock, or what it was asked for is under way.
     std::optional<Holds> next(Waiter& waiter);
 
@@ -145,16 +148,17 @@ private:
             table_->store_.unsubscribe(*key_, waiter);
     }
 
+    /// Tells the observer of the begin, once.
+    void report_begin() noexcept;
+    /// Tells the observer of the end, once.
     void report(Errc code, bool handed_on, FencingToken token = {}) noexcept
     {
-        if (observer() == nullptr)
-            return;
-        auto const now = table_->runtime_.now();
-        auto const queue = handed_on ? now - entered_ : queued_until_ - entered_;
-        observer()->on_acquire(
-            {code, token, handed_on, attempts_, queue, store_time_,
-             handed_on ? std::chrono::nanoseconds{0} : now - queued_until_ - store_time_});
+        if (told_) [[unlikely]]
+            report_end(code, handed_on, token);
     }
+    [[gnu::cold]] void report_end(Errc code, bool handed_on, FencingToken token) noexcept;
+    void report_abandoned() noexcept;
+    void leave_queue() noexcept;
 
     std::shared_ptr<Table> table_;
     Key const* key_;
@@ -165,12 +169,14 @@ private:
     TimePoint entered_{};          // these three are for the observer
     TimePoint queued_until_{};
     std::chrono::nanoseconds store_time_{0};
+    TimePoint until_{};  // when the call gives up
     Wait wait_;
     bool const reads_state_;
     int max_attempts_;
     int attempts_{0};
     Phase phase_{Phase::start};
     bool asking_{false};  // an attempt is under way
+    bool told_{false};    // the observer knows of the begin, and not of the end
     Doubt doubt_;         // whether the record may be ours although the store has not said so
 };
 

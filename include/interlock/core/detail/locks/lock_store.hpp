@@ -14,6 +14,7 @@
 #include <interlock/core/detail/erased_verbs.hpp>
 
 #include <string>
+#include <string_view>
 
 namespace interlock {
 inline namespace v0 {
@@ -41,6 +42,8 @@ public:
     virtual ~LockStoreBase() = default;
     virtual void const* identity() const noexcept = 0;
     virtual std::string place() const = 0;
+    virtual std::string_view kind() const noexcept = 0;
+    virtual std::string_view system() const noexcept = 0;
     virtual void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const = 0;
     virtual void unsubscribe(Key const& key, Waiter& waiter) const noexcept = 0;
     virtual bool wanted(Key const& key, OwnerToken owner) const = 0;

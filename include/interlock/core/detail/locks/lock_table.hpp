@@ -43,6 +43,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace interlock {
@@ -67,6 +68,8 @@ public:
     {
         for (auto& shard : this->lines_.shards())
             shard.alarm.table = this;
+        if (options.observer != nullptr)
+            place_ = store.place();
     }
     LockTable(LockTable const&) = delete;
     LockTable& operator=(LockTable const&) = delete;
@@ -89,6 +92,24 @@ public:
 
     /// Nothing when the service is fit for use.
     std::optional<Failure> unfit(Key const& key, Deadline deadline);
+
+    // ---- for those who tell the observer --------------------------------------------------------
+
+    /// There is an observer. `key`: null where nobody knows it any more.
+    LockInfo lock_info(Key const* key) const noexcept
+    {
+        auto const* const observer = this->options_.observer;
+        return {
+            {this->store_.kind(), place_, this->store_.system()},
+            observer->hears_keys() ? key : nullptr,
+            observer->current_call()};
+    }
+    /// A guarded write of `fence` was refused. Does nothing without an observer.
+    void observe_fenced_out(Key const& key, FencingToken token) const noexcept
+    {
+        if (auto* const observer = this->options_.observer)
+            observer->on_lock({.kind = LockEvent::Kind::fenced_out, .token = token, .lock = lock_info(&key)});
+    }
 
     // ---- for policies that commit under a lock --------------------------------------------------
 
@@ -206,7 +227,8 @@ private:
     void observe_release(Errc code, Holder const& hold, bool handed_on, TimePoint now) const noexcept
     {
         if (auto* const observer = this->options_.observer)
-            observer->on_release({code, hold.fence().token, handed_on, now - hold.granted_at()});
+            observer->on_release(
+                {code, hold.fence().token, handed_on, now - hold.granted_at(), lock_info(hold.key_.get())});
     }
 
     /// A removal that nobody waits for has failed in the end.
@@ -220,6 +242,7 @@ private:
     void removal_ends() noexcept;
 
     bool const options_good_;
+    std::string place_;  // of the store, for the observer
     std::atomic<bool> verified_{false};
     std::mutex removals_mutex_;  // of the next two
     std::condition_variable removals_ended_;

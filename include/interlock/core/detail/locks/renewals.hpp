@@ -119,6 +119,8 @@ private:
     /// The holder has lost the lock; whoever is next may try. The shard's mutex is held.
     void lose(Shard& shard, Node* node, LostReason reason, std::vector<LossNotice>& losses);
 
+    /// There is an observer.
+    void observe_renewal(Errc code, std::chrono::nanoseconds lag) noexcept;
     void tell(std::vector<LossNotice> const& losses) noexcept;
 };
 

@@ -19,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -54,6 +55,8 @@ public:
 
     void const* identity() const noexcept final { return repository_.identity(); }
     std::string place() const final { return place_of(repository_); }
+    std::string_view kind() const noexcept final { return kind_of(repository_); }
+    std::string_view system() const noexcept final { return system_of(repository_); }
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const final
     {
         if constexpr (SubscribableRepository<R>)
@@ -132,6 +135,7 @@ public:
 
     Step<std::shared_ptr<Hold>> poll(Waiter& waiter, TimePoint deadline)
     {
+        this->wait_until(deadline);
         for (;;) {
             if (auto step = this->next(waiter))
                 return *std::move(step);

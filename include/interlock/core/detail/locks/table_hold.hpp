@@ -74,6 +74,7 @@ public:
     std::atomic<bool> gone_{true};
     Node* node_;              // under the shard's mutex: where this is the holder; null once it is not
     void* written_{nullptr};  // see `LockTable::leave_state`; null: nothing was left
+    std::unique_ptr<Key const> key_;  // for an observer that hears keys; else null
 
 private:
     TableHold(

@@ -80,12 +80,14 @@ auto call_blocking(
     BlockingWaiter<R> waiter{runtime};
     terms.outer = options.within != nullptr ? options.within : current_context;
     terms.cause = options.cause;
+    terms.name = options.name;
     terms.deadline = options.deadline;
     terms.stopped = stop.stop_requested();
     terms.now = runtime.now();
     TransactionCall<Session, N, F, Mode> call{session, target.keys, target.named(), operation, terms};
     WakeOnStop const wakes{stop, waiter};
     Action action = call.start();
+    ObservedScope const observed{call.observed()};
     // The way of nearly all calls, laid out straight: nobody else is there, nothing fails.
     bool waits = false;
     if (action == Action::begin) {

@@ -20,6 +20,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -116,6 +118,15 @@ struct CallTarget<T, std::dynamic_extent, Named> {
     std::span<std::optional<T> const> named() const noexcept { return states; }
 };
 
+/// Who hears of the calls of a service, and what is the same in all of them.
+struct Listener {
+    Observer* observer;
+    std::string_view policy;
+    std::string_view kind;  // of the store; these three make its `StoreInfo`
+    std::string place;
+    std::string_view system;
+};
+
 /// What else a call is told when it begins. The call refers to what the pointers name, which must live as
 /// long as the call does.
 struct CallTerms {
@@ -123,11 +134,12 @@ struct CallTerms {
     IdempotentRequest const* request;
     Deadline deadline;
     TransactionContext const* outer;  // of the operation that makes this call
-    Observer* observer;
-    TimePoint now;             // when the call was made
-    std::uint64_t generation;  // of the process that made the service: another one after a fork
-    bool stopped;              // a stop was requested before the call was made
-    Cause const* cause;        // what the call's options say of it
+    Listener const* listener;         // null: nobody
+    TimePoint now;                    // when the call was made
+    std::uint64_t generation;         // of the process that made the service: another one after a fork
+    bool stopped;                     // a stop was requested before the call was made
+    Cause const* cause;               // what the call's options say of it
+    char const* name;                 // likewise, for the listener
 };
 
 /// The result of a request's call, which says whether it was stored before.

@@ -47,6 +47,8 @@ public:
     /// The first action.
     Action start() noexcept
     {
+        if (listener_ != nullptr) [[unlikely]]
+            observe_begin();
         refused_ = failure_.has_value();
         return refused_ ? Action::finish : machine_.start(started_);
     }
@@ -61,6 +63,9 @@ public:
     TransactionMachine& machine() noexcept { return machine_; }
     TimePoint deadline() const noexcept { return context_.deadline(); }
 
+    /// For whom it is told on which thread the call goes on; null: nobody.
+    CallInfo const* observed() const noexcept { return info_ ? &*info_ : nullptr; }
+
     /// Whether the call ends by the exception of its operation.
     bool threw() const noexcept { return !refused_ && machine_.threw(); }
     /// That exception; null when there is none.
@@ -72,7 +77,7 @@ protected:
         HasId has_id, bool guarded, bool concludes)
         : context_(store, keys, terms.deadline.end_of_call(terms.now)),
           machine_(limits_of(terms, limits), context_.deadline(), has_id, guarded, concludes),
-          observer_(terms.observer), started_(terms.now)
+          listener_(terms.listener), name_(terms.name), started_(terms.now)
     {
         if (terms.deadline.tries_once())
             ContextAccess::set_tries_once(context_);
@@ -81,7 +86,11 @@ protected:
         ContextAccess::set_outer(context_, terms.outer);
         ContextAccess::set_cause(context_, terms.cause);
     }
-    ~CallCore() = default;
+    ~CallCore()
+    {
+        if (info_) [[unlikely]]
+            observe_vanished();
+    }
 
     /// Everything that can be known to be wrong before any I/O. `order`: of the keys, by their bytes.
     /// `generation`: of this process.
@@ -194,11 +203,11 @@ protected:
         auto const next = feed_failure(action, runtime.now(), runtime.random_bits());
         if (machine_.retries() != retries)
             note_retry();
-        if (observer_ != nullptr && machine_.retries() != retries)
+        if (info_ && machine_.retries() != retries)
             observe_retry(
                 {policy, code_, attempt,
-                 next == Action::sleep ? machine_.wake_at() - runtime.now() : std::chrono::nanoseconds{0}},
-                next);
+                 next == Action::sleep ? machine_.wake_at() - runtime.now() : std::chrono::nanoseconds{0},
+                 next == Action::sleep || next == Action::begin || next == Action::look_up, &*info_});
         return next;
     }
 
@@ -236,21 +245,21 @@ protected:
 
     void observe_unknown(Effect resolved) const noexcept
     {
-        if (observer_ != nullptr)
-            observer_->on_unknown({cause_, resolved});
+        if (info_)
+            listener_->observer->on_unknown({cause_, resolved, &*info_});
     }
     template <class R, class X>
-    void observe_end(Outcome<X> const& end, std::string_view policy, R const& runtime) const
+    void observe_end(Outcome<X> const& end, R const& runtime)
     {
-        if (observer_ != nullptr)
-            observer_->on_transaction(
-                {policy, machine_.attempts(), end.errc(), threw() && exception_ != nullptr, end.replayed(),
-                 runtime.now() - started_});
+        if (info_) [[unlikely]]
+            observe_end(
+                end.errc(), threw() && exception_ != nullptr, end.replayed(), runtime.now() - started_);
     }
 
     TransactionContext context_;
     TransactionMachine machine_;
-    Observer* observer_;
+    Listener const* listener_;  // null: nobody
+    char const* name_;          // what the call's options say of it
     TimePoint started_;
     TimePoint wake_at_{TimePoint::max()};
     std::optional<Failure> failure_;  // what the call was refused for, or the last failure that was told
@@ -262,6 +271,7 @@ protected:
     bool answered_{false};  // the step before found the answer of an earlier execution
     bool fit_{false};       // the session was asked whether it is fit, which may take a trip to the store
     bool refused_{false};   // before the start
+    std::optional<CallInfo> info_;  // for the listener, from the begin to the end
 
 private:
     /// `a` and `b`: the places of one key.
@@ -281,7 +291,12 @@ private:
         return action != Action::resolve && action != Action::rollback && action != Action::conclude;
     }
     Action feed_failure(Action action, TimePoint now, std::uint64_t random);
-    void observe_retry(RetryEvent const& event, Action next) const noexcept;
+    void observe_retry(RetryEvent const& event) const noexcept;
+    [[gnu::cold]] void observe_begin() noexcept;
+    [[gnu::cold]] void observe_end(
+        Errc result, bool user_exception, bool replayed, std::chrono::nanoseconds duration) noexcept;
+    /// The call went away without an end, with the executor that it waited for. Nobody knows how far it was.
+    [[gnu::cold]] void observe_vanished() noexcept;
 };
 
 }  // namespace detail

@@ -14,7 +14,9 @@
 #include <interlock/core/detail/transaction/transaction_operation.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/safe_argument.hpp>
+#include <interlock/core/observer.hpp>
 #include <interlock/core/transaction_context.hpp>
 
 #include <boost/asio/async_result.hpp>
@@ -87,8 +89,7 @@ public:
     template <class Where>
     ServiceCore(
         Policy policy, Where where, Observer* observer, int combine, std::chrono::nanoseconds patience)
-        : session_(make_session(std::move(policy), std::move(where), observer, combine, patience)),
-          observer_(observer), generation_(session_->repository().runtime().generation())
+        : ServiceCore(make_kept(std::move(policy), std::move(where), observer, combine, patience))
     {}
 
     Session const& session() const noexcept { return *session_; }
@@ -103,7 +104,7 @@ public:
     /// Of a call that is made now. The driver adds what its options say.
     CallTerms terms(OperationId const* id = nullptr, IdempotentRequest const* request = nullptr) const
     {
-        return {id, request, {}, nullptr, observer_, {}, generation_, false, nullptr};
+        return {id, request, {}, nullptr, listener_, {}, generation_, false, nullptr, nullptr};
     }
 
     /// The states that the first argument of a call names.
@@ -158,6 +159,7 @@ public:
         terms.deadline = options.deadline;
         terms.outer = options.within;
         terms.cause = options.cause;
+        terms.name = options.name;
         std::shared_ptr<Caller const> session;
         if constexpr (std::same_as<Caller, Session>)
             session = session_;
@@ -178,21 +180,41 @@ public:
     }
 
 private:
+    /// What pending operations share with the service, and what they need for as long as they last.
+    struct Kept {
+        template <class... A>
+        explicit Kept(Observer* observer, A&&... a) : session(std::forward<A>(a)...)
+        {
+            if (observer != nullptr)
+                listener = {
+                    observer, Session::name, kind_of(session.repository()), place_of(session.repository()),
+                    system_of(session.repository())};
+        }
+        Session const session;
+        Listener listener{};
+    };
+
+    explicit ServiceCore(std::shared_ptr<Kept const> kept)
+        : session_(kept, &kept->session),
+          listener_(kept->listener.observer != nullptr ? &kept->listener : nullptr),
+          generation_(session_->repository().runtime().generation())
+    {}
+
     template <class Where>
-    static std::shared_ptr<Session const> make_session(
+    static std::shared_ptr<Kept const> make_kept(
         Policy policy, Where where, Observer* observer, [[maybe_unused]] int combine,
         [[maybe_unused]] std::chrono::nanoseconds patience)
     {
         if constexpr (std::same_as<Session, typename Policy::template Session<Repository>>)
-            return std::make_shared<Session const>(std::move(policy), std::move(where), observer);
+            return std::make_shared<Kept const>(observer, std::move(policy), std::move(where), observer);
         else
-            return std::make_shared<Session const>(
-                std::move(policy), std::move(where), observer, combine, patience);
+            return std::make_shared<Kept const>(
+                observer, std::move(policy), std::move(where), observer, combine, patience);
     }
 
     std::shared_ptr<Session const> session_;  // shared with pending operations, which stay small
-    Observer* observer_;
-    std::uint64_t generation_;  // of the process that made the service
+    Listener const* listener_;                // beside the session; null: nobody
+    std::uint64_t generation_;                // of the process that made the service
 };
 
 }  // namespace detail

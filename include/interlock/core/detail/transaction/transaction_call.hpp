@@ -93,7 +93,7 @@ public:
         auto end = result();
         if (!end)
             end = explained(std::move(end).failure(), this->repository());
-        this->observe_end(end, Session::name, this->runtime());
+        this->observe_end(end, this->runtime());
         return end;
     }
 

@@ -70,6 +70,7 @@ private:
                 call_.cancel_before_start();
             action_ = call_.start();
         }
+        ObservedScope const observed{call_.observed()};
         if (this->cancel_requested())
             call_.machine().cancel();
         for (;;) {
@@ -143,7 +144,10 @@ private:
                 this->take_wake();
                 this->wake_at(call_.deadline());
                 this->offload(
-                    [this] { offload_ready_ = call_.perform(action_, *this); },
+                    [this] {
+                        ObservedScope const observed{call_.observed()};
+                        offload_ready_ = call_.perform(action_, *this);
+                    },
                     store_executor(
                         this->runtime(), kind_of_call(), session_->repository(), owner_of_threads()));
                 return Performed::pending;

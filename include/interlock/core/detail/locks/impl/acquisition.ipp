@@ -15,8 +15,10 @@ auto Acquisition<R>::next(Waiter& waiter) -> std::optional<Holds>
     for (;;)
         switch (phase_) {
         case Phase::start:
-            if (auto failure = enter(waiter))
+            if (auto failure = enter(waiter)) {
+                report(failure->errc(), false);
                 return Holds{std::move(*failure)};
+            }
             if (phase_ == Phase::queued)
                 return Holds::pending();
             break;
@@ -108,10 +110,19 @@ void Acquisition<R>::abandon() noexcept
 {
     if (table_->forked())
         return;
-    if (phase_ == Phase::driving)
-        return stop_driving();
+    if (phase_ == Phase::driving) {
+        stop_driving();
+        return report_abandoned();
+    }
     if (phase_ != Phase::queued)
         return;
+    leave_queue();
+    report_abandoned();
+}
+
+template <Runtime R>
+void Acquisition<R>::leave_queue() noexcept
+{
     phase_ = Phase::done;
     auto& shard = table_->shard_of(*key_);
     Wakeup wakeup;
@@ -119,6 +130,7 @@ void Acquisition<R>::abandon() noexcept
     if (this->received) {
         auto const hold = std::move(this->received);
         lock.unlock();
+        report(Errc::ok, true, hold->fence().token);  // granted, and given back
         return hold->release(false);
     }
     auto& line = node_->second.line;
@@ -134,7 +146,7 @@ template <Runtime R>
 std::optional<Failure> Acquisition<R>::enter(Waiter& waiter)
 {
     if (observer() != nullptr)
-        entered_ = queued_until_ = table_->runtime_.now();
+        report_begin();
     auto& shard = table_->shard_of(*key_);
     std::lock_guard lock(shard.mutex);
     node_ = shard.find_or_make(*key_);
@@ -152,6 +164,35 @@ std::optional<Failure> Acquisition<R>::enter(Waiter& waiter)
         return Failure{Errc::overloaded, "waiters for locks: the limit is reached"};
     }
     return std::nullopt;
+}
+
+template <Runtime R>
+void Acquisition<R>::report_begin() noexcept
+{
+    if (std::exchange(told_, true))
+        return;
+    entered_ = queued_until_ = table_->runtime_.now();
+    observer()->on_acquire_begin(table_->lock_info(key_));
+}
+
+template <Runtime R>
+void Acquisition<R>::report_end(Errc code, bool handed_on, FencingToken token) noexcept
+{
+    told_ = false;
+    auto const now = table_->runtime_.now();
+    bool const never_asked = handed_on || attempts_ == 0;
+    auto const queue = (never_asked ? now : queued_until_) - entered_;
+    observer()->on_acquire(
+        {code, token, handed_on, attempts_, queue, store_time_,
+         never_asked ? std::chrono::nanoseconds{0} : now - queued_until_ - store_time_,
+         table_->lock_info(key_)});
+}
+
+template <Runtime R>
+void Acquisition<R>::report_abandoned() noexcept
+{
+    if (told_) [[unlikely]]
+        report_end(table_->runtime_.now() >= until_ ? Errc::deadline_exceeded : Errc::cancelled, false, {});
 }
 
 template <Runtime R>

@@ -75,11 +75,11 @@ void LockTable<R>::released_by_commit(Hold& hold) noexcept
     {
         Wakeup wakeup;
         std::unique_lock lock(own.shard_->mutex);
-        if (own.node_ == nullptr)
-            return;
-        auto* const node = this->detach_holder(own);
-        this->unschedule(*own.shard_, node);
-        wakeup = this->promote_next(*own.shard_, node, node->second.line.lost());
+        if (own.node_ != nullptr) {  // else it was lost, and somebody else may hold it by now
+            auto* const node = this->detach_holder(own);
+            this->unschedule(*own.shard_, node);
+            wakeup = this->promote_next(*own.shard_, node, node->second.line.lost());
+        }
     }
     observe_release(
         Errc::ok, own, false, this->options_.observer != nullptr ? this->runtime_.now() : TimePoint{});
@@ -91,10 +91,15 @@ auto LockTable<R>::make_hold(Shard& shard, Node* node, TimePoint now) -> std::sh
     INTERLOCK_ASSERT(is_locked(shard.mutex), "the shard's mutex guards its lines");
     auto& entry = node->second;
     auto& line = entry.line;
+    // Its memory first: a hold that is made must not go before it is the holder.
+    std::unique_ptr<Key const> key;
+    if (this->options_.observer != nullptr && this->options_.observer->hears_keys())
+        key = std::make_unique<Key const>(node->first);
     auto const token = line.hold();
     auto hold = Holder::make(
         this->shared_from_this(), shard, node, line.owner(), token, line.lease().valid_until(), now);
     hold->set_in_doubt(line.lease().in_doubt());
+    hold->key_ = std::move(key);
     entry.holder = hold.get();
     return hold;
 }
@@ -261,7 +266,7 @@ void LockTable<R>::observe_late_failure(Errc code) noexcept
         return;
     observing_.fetch_add(1);
     if (!silent_.load())
-        observer->on_release({code, {}, false, {}});
+        observer->on_release({code, {}, false, {}, lock_info(nullptr)});
     observing_.fetch_sub(1);
     observing_.notify_all();
 }

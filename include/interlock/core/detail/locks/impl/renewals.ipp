@@ -38,7 +38,7 @@ void LockRenewals<R>::renew_due(Shard& shard)
         send_later(shard, std::move(round.due));
     if (this->options_.observer != nullptr)
         for (auto const& [code, lag] : round.answers)
-            this->options_.observer->on_renewal(code, lag);
+            observe_renewal(code, lag);
 }
 
 template <Runtime R>
@@ -198,7 +198,7 @@ void LockRenewals<R>::renew_together(Shard& shard, std::span<DueRenewal const> d
     shard.renewed.notify_all();
     if (this->options_.observer != nullptr)
         for (std::size_t i = 0; i < sending.size(); ++i)
-            this->options_.observer->on_renewal(renewals[i].granted.errc(), sent - sending[i]->planned);
+            observe_renewal(renewals[i].granted.errc(), sent - sending[i]->planned);
     tell(losses);
 }
 
@@ -246,6 +246,13 @@ void LockRenewals<R>::lose(Shard& shard, Node* node, LostReason reason, std::vec
 }
 
 template <Runtime R>
+void LockRenewals<R>::observe_renewal(Errc code, std::chrono::nanoseconds lag) noexcept
+{
+    this->options_.observer->on_lock(
+        {.kind = LockEvent::Kind::renewal, .result = code, .lag = lag, .lock = table().lock_info(nullptr)});
+}
+
+template <Runtime R>
 void LockRenewals<R>::tell(std::vector<LossNotice> const& losses) noexcept
 {
     auto* const observer = this->options_.observer;
@@ -256,10 +263,11 @@ void LockRenewals<R>::tell(std::vector<LossNotice> const& losses) noexcept
             hold->lose(reason);
         if (observer == nullptr)
             continue;
-        if (reason == LostReason::none)
-            observer->on_in_doubt(hold->fence().token);
-        else
-            observer->on_lost(hold->fence().token, reason);
+        observer->on_lock(
+            {.kind = reason == LostReason::none ? LockEvent::Kind::in_doubt : LockEvent::Kind::lost,
+             .token = hold->fence().token,
+             .reason = reason,
+             .lock = table().lock_info(static_cast<Holder const&>(*hold).key_.get())});
     }
 }
 

@@ -169,12 +169,43 @@ INTERLOCK_DECL Failure CallCore::after_attempts(Failure const& failure, std::str
         known ? Failure{*retried_}.with_detail(std::move(text)) : Failure{last, std::move(text)});
 }
 
-INTERLOCK_DECL void CallCore::observe_retry(RetryEvent const& event, Action next) const noexcept
+INTERLOCK_DECL void CallCore::observe_retry(RetryEvent const& event) const noexcept
 {
     if (TransactionMachine::is_conflict(event.reason))
-        observer_->on_conflict(event);
-    if (next != Action::rollback && next != Action::finish)
-        observer_->on_retry(event);
+        listener_->observer->on_conflict(event);
+    else if (event.repeats)
+        listener_->observer->on_retry(event);
+}
+
+INTERLOCK_DECL void CallCore::observe_begin() noexcept
+{
+    auto* const observer = listener_->observer;
+    auto& info = info_.emplace();
+    info.observer = observer;
+    info.policy = listener_->policy;
+    info.store = {listener_->kind, listener_->place, listener_->system};
+    if (name_ != nullptr)
+        info.operation = name_;
+    if (observer->hears_keys())
+        info.keys = context_.keys();
+    info.cause = context_.cause();
+    info.operation_id = context_.operation_id();
+    info.outer = observer->current_call();
+    observer->on_begin(info);
+    info.outer = nullptr;
+}
+
+INTERLOCK_DECL void CallCore::observe_end(
+    Errc result, bool user_exception, bool replayed, std::chrono::nanoseconds duration) noexcept
+{
+    listener_->observer->on_transaction(
+        {listener_->policy, machine_.attempts(), result, user_exception, replayed, duration, &*info_});
+    info_.reset();
+}
+
+INTERLOCK_DECL void CallCore::observe_vanished() noexcept
+{
+    observe_end(Errc::outcome_unknown, false, false, std::chrono::nanoseconds{0});
 }
 
 }  // namespace detail
