@@ -130,6 +130,9 @@ public:
     SentCommand& operator=(SentCommand const&) = delete;
 
     void start() noexcept;
+    /// The pipeline does not touch it from now on. Called before it is destroyed, as long as it is whole: a
+    /// destructor would change what another thread may be calling.
+    void forget() noexcept;
     /// Nothing while there is no answer of the server. The reply stays where it is until this ends.
     std::optional<Outcome<ReplyView>> poll();
     /// See `StoreCall::reason`.
@@ -142,7 +145,7 @@ protected:
     SentCommand(
         ClientState<R>& client, Payload payload, Script const* script, Access access, TimePoint until,
         std::uint64_t life, Waiter& waiter);
-    ~SentCommand();
+    ~SentCommand() = default;
 
 private:
     void finished() noexcept override;
@@ -179,9 +182,10 @@ public:
         ClientState<R>& client, Request<ScriptCall>&& request, Waiter& waiter, Replication&& replication);
     ReplicatedCommand(ReplicatedCommand const&) = delete;
     ReplicatedCommand& operator=(ReplicatedCommand const&) = delete;
-    [[gnu::cold]] ~ReplicatedCommand();
+    ~ReplicatedCommand() = default;
 
     [[gnu::cold]] void start() noexcept;
+    [[gnu::cold]] void forget() noexcept;
     [[gnu::cold]] std::optional<Outcome<ReplyView>> poll();
     [[gnu::cold]] Failure reason();
     [[gnu::cold]] bool settled() noexcept;
@@ -209,6 +213,9 @@ public:
     {
         sent_.start();
     }
+    ReadCall(ReadCall const&) = delete;
+    ReadCall& operator=(ReadCall const&) = delete;
+    ~ReadCall() override { sent_.forget(); }
 
     std::optional<Outcome<X>> poll() override
     {

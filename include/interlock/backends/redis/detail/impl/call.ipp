@@ -132,7 +132,7 @@ SentCommand<R>::SentCommand(
 }
 
 template <class R>
-SentCommand<R>::~SentCommand()
+void SentCommand<R>::forget() noexcept
 {
     pipeline_->forget(*this);
 }
@@ -187,7 +187,7 @@ ReplicatedCommand<R>::ReplicatedCommand(
 {}
 
 template <class R>
-ReplicatedCommand<R>::~ReplicatedCommand()
+void ReplicatedCommand<R>::forget() noexcept
 {
     pipeline_->forget(*this);
 }
