@@ -20,6 +20,7 @@
 
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
@@ -42,6 +43,7 @@ using namespace interlock;
 using namespace std::chrono_literals;
 using interlock_test::eventually;
 using interlock_test::Stock;
+using interlock_test::told_to_handler;
 
 using Memory = memory::StateRepository<Stock>;
 using Behind = interlock_test::BlockingRepository<Memory>;
@@ -125,17 +127,19 @@ TEMPLATE_TEST_CASE(
     asio::thread_pool pool{2};
     auto lock = world.locks.acquire("sku-1");
     auto const stopping = world.stop_when_waiting();
-    auto const on_pool = [&] { return asio::bind_executor(pool.get_executor(), asio::use_future); };
     SECTION("for a lock")
     {
-        auto pending =
-            world.locks.async_acquire("sku-1", {.deadline = patience, .stop = world.stop}, on_pool());
-        CHECK(code_of([&] { pending.get(); }) == Errc::cancelled);
+        CHECK(told_to_handler([&](auto handler) {
+                  world.locks.async_acquire(
+                      "sku-1", {.deadline = patience, .stop = world.stop},
+                      asio::bind_executor(pool.get_executor(), std::move(handler)));
+              }) == Errc::cancelled);
     }
     SECTION("for a transaction")
     {
         auto pending = world.service.async_try_do_in_transaction(
-            "sku-1", [](Stock& s) { --s.quantity; }, {.deadline = patience, .stop = world.stop}, on_pool());
+            "sku-1", [](Stock& s) { --s.quantity; }, {.deadline = patience, .stop = world.stop},
+            asio::bind_executor(pool.get_executor(), asio::use_future));
         CHECK(pending.get().errc() == Errc::cancelled);
     }
     CHECK(world.locks.waiter_count() == 0);
@@ -167,8 +171,10 @@ TEST_CASE("a stop that was requested before a call sends nothing to the store", 
     CHECK(world.service.try_do_in_transaction("sku-1", take_one, options).errc() == Errc::cancelled);
     CHECK(optimistic.try_do_in_transaction("sku-1", take_one, options).errc() == Errc::cancelled);
     CHECK(optimistic.try_do_in_transaction(id, "sku-1", take_one, options).errc() == Errc::cancelled);
-    CHECK(code_of([&] {
-              world.locks.async_acquire("sku-1", {.stop = world.stop}, on_pool()).get();
+    CHECK(told_to_handler([&](auto handler) {
+              world.locks.async_acquire(
+                  "sku-1", {.stop = world.stop},
+                  asio::bind_executor(pool.get_executor(), std::move(handler)));
           }) == Errc::cancelled);
     CHECK(
         world.service.async_try_do_in_transaction("sku-1", take_one, options, on_pool()).get().errc() ==

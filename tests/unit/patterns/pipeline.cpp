@@ -14,10 +14,12 @@
 #include "support/catch.hpp"
 #include "support/manual_runtime.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 #include <string_view>
@@ -173,10 +175,10 @@ TEST_CASE("A process may die at any call of a store", "[patterns][subscription][
                 "at call " << n << ", which was " << (last_call == Fault::lost_reply ? "" : "not ")
                            << "made");
             World const world{static_cast<std::uint64_t>(n)};
-            auto const calls = std::make_shared<int>(0);
+            auto const calls = std::make_shared<std::atomic<int>>(0);  // locks are let go on another thread
             auto const first = world.process([=] {
-                ++*calls;
-                return *calls < n ? Fault::none : *calls == n ? last_call : Fault::refused;
+                auto const call = ++*calls;
+                return call < n ? Fault::none : call == n ? last_call : Fault::refused;
             });
             bool const died = *calls >= n;
             deaths += died ? 1 : 0;
@@ -191,16 +193,23 @@ TEST_CASE("A process may die at any call of a store", "[patterns][subscription][
 TEST_CASE("Calls may be refused, and requests and replies be lost", "[patterns][subscription][inbox]")
 {
     using namespace pipeline;
+    struct Luck {  // locks are let go on another thread
+        explicit Luck(std::uint64_t seed) : random(seed) {}
+        std::mutex mutex;
+        std::mt19937_64 random;
+        int faults = 0;
+    };
     int faults = 0;
     for (std::uint64_t seed = 1; seed <= 300; ++seed) {
         INFO("seed " << seed);
         World const world{seed};
-        auto const random = std::make_shared<std::mt19937_64>(seed);
-        auto const weather = [&faults, random] {
-            auto const luck = (*random)() % 100;
+        auto const shared = std::make_shared<Luck>(seed);
+        auto const weather = [shared] {
+            std::lock_guard const lock(shared->mutex);
+            auto const luck = shared->random() % 100;
             if (luck >= 15)
                 return Fault::none;
-            ++faults;
+            ++shared->faults;
             return luck < 5 ? Fault::refused : luck < 10 ? Fault::lost_request : Fault::lost_reply;
         };
         for (int i = 0; i < 20 && !world.process(weather); ++i) {
@@ -212,6 +221,8 @@ TEST_CASE("Calls may be refused, and requests and replies be lost", "[patterns][
             CHECK(shipping.resume(parked.stream));
         CHECK(world.process([] { return Fault::none; }));
         world.check();
+        std::lock_guard const lock(shared->mutex);
+        faults += shared->faults;
     }
     CHECK(faults > 1000);
 }
