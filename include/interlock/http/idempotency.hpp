@@ -108,6 +108,10 @@ struct Problem {
 /// `https://api.example.com/problems/` gives `https://api.example.com/problems/idempotency_mismatch`.
 Problem problem_of(Failure const& failure, StatusCodes const& codes = {}, std::string_view types = {});
 
+/// The same for what a call threw. The `try_` forms throw an `Error`, too, where the operation itself did,
+/// such as a statement in it that came too late.
+Problem problem_of(Error const& error, StatusCodes const& codes = {}, std::string_view types = {});
+
 }  // namespace http
 
 }  // namespace v0

@@ -120,6 +120,9 @@ TEST_CASE("each failure has one status, which can be changed", "[http]")
     CHECK_FALSE(problem.detail.empty());
     CHECK(problem.retry_after == http::retry_after(failure));
     CHECK(problem.body().find("secret") == std::string::npos);
+    auto const thrown = http::problem_of(failure.exception());
+    CHECK(thrown.body() == problem.body());
+    CHECK(thrown.retry_after == problem.retry_after);
 }
 
 TEST_CASE("a key that is missing has a status of its own", "[http]")
@@ -129,6 +132,8 @@ TEST_CASE("a key that is missing has a status of its own", "[http]")
     CHECK(http::status_of(missing.failure(), {.missing_key = 428}) == 428);
     auto const malformed = http::request_of("a b", scope, "");
     CHECK(http::status_of(malformed.failure(), {.missing_key = 428}) == 400);
+    CHECK(http::problem_of(missing.failure().exception(), {.missing_key = 428}).status == 428);
+    CHECK(http::problem_of(missing.failure().exception()).detail == missing.detail());
 }
 
 TEST_CASE("retry_after is whole seconds, rounded up, and at least one", "[http]")
@@ -141,6 +146,8 @@ TEST_CASE("retry_after is whole seconds, rounded up, and at least one", "[http]"
     CHECK(after(1s) == 1s);
     CHECK(after(1001ms) == 2s);
     CHECK(after(30s) == 30s);
+    auto const busy = Failure::busy(Errc::idempotency_in_progress, 30s);
+    CHECK(http::problem_of(busy.exception()).retry_after == 30s);
 }
 
 TEST_CASE("what is unknown is advised to come again under the same key", "[http]")

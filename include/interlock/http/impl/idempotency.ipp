@@ -310,6 +310,13 @@ INTERLOCK_DECL Problem problem_of(Failure const& failure, StatusCodes const& cod
     return problem;
 }
 
+INTERLOCK_DECL Problem problem_of(Error const& error, StatusCodes const& codes, std::string_view types)
+{
+    auto failure = Failure::because(error.errc(), Failure::busy(error.cause(), error.retry_after()))
+                       .with_detail(error.detail());
+    return problem_of(failure, codes, types);
+}
+
 }  // namespace http
 }  // namespace v0
 }  // namespace interlock

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+#
+# Sourced by examples/run. Without --store the accounts are in a PostgreSQL server of the program's own, which
+# listens on a private socket, and goes with the program.
+
+require_for_program() {
+    [[ " $* " != *" --store "* && " $* " != *" --help "* ]] || return 0
+    require_to_build_postgres
+    require "postgresql" "keeps the accounts, in a server of the program's own" \
+        "compgen -G '/usr/lib/postgresql/*/bin/initdb'"
+}
+
+# run_program <program> <argument>...
+run_program() {
+    if [[ " $* " == *" --store "* || " $* " == *" --help "* ]]; then
+        step "$@"
+        return
+    fi
+    local bin as_other=()
+    bin=$(find /usr/lib/postgresql -name initdb -printf '%h\n' | sort -V | tail -n 1)
+    bank_folder=$(mktemp -d -t payments-XXXXXX)
+    if [[ $EUID -eq 0 ]]; then  # the server refuses to run as root
+        as_other=(runuser -u postgres --)
+        chown postgres "$bank_folder"
+    fi
+    cd "$bank_folder"
+    echo "examples/run: a PostgreSQL server of its own in $bank_folder" >&2
+    step "${as_other[@]}" "$bin/initdb" -D "$bank_folder/data" -A trust -U bank -E UTF8 --locale=C >&2
+    # Not in this process group: Ctrl-C is for the program, and the server outlives it.
+    setsid "${as_other[@]}" "$bin/pg_ctl" -D "$bank_folder/data" -w -l "$bank_folder/data/log" \
+        -o "-k $bank_folder -c listen_addresses=''" start >&2
+    end_bank() {
+        "${as_other[@]}" "$bin/pg_ctl" -D "$bank_folder/data" -m fast stop >&2 || true
+        rm -rf "$bank_folder"
+    }
+    trap end_bank EXIT
+    "$1" --store "postgresql://bank@/postgres?host=$bank_folder" --plug "${@:2}" &
+    local child=$! code=0
+    trap 'kill -TERM "$child"' INT TERM
+    wait "$child" || code=$?
+    # A trap ends the wait, and not the child.
+    while kill -0 "$child" 2>/dev/null; do
+        code=0
+        wait "$child" || code=$?
+    done
+    return $code
+}
