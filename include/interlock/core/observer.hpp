@@ -89,7 +89,7 @@ struct TransactionEvent {
 };
 
 /// Which lock an event is about.
-struct LockInfo {
+struct ObservedLock {
     StoreInfo store{};
     /// Null for an observer that did not ask for keys, and where nobody knows it any more.
     Key const* key{nullptr};
@@ -110,7 +110,7 @@ struct AcquireEvent {
     std::chrono::nanoseconds store;
     /// Time in which the call waited for a holder in another process.
     std::chrono::nanoseconds wake_up;
-    LockInfo lock{};
+    ObservedLock lock{};
 };
 
 /// A held lock was given up by its holder.
@@ -121,7 +121,7 @@ struct ReleaseEvent {
     bool handed_on;  ///< the lock went to the next local waiter
     /// From the grant to the release.
     std::chrono::nanoseconds held;
-    LockInfo lock{};
+    ObservedLock lock{};
 };
 
 /// What has happened to a held lock before its holder gave it up.
@@ -138,7 +138,7 @@ struct LockEvent {
     Errc result{Errc::ok};                ///< of a renewal
     std::chrono::nanoseconds lag{0};      ///< of a renewal: how much later than planned it was sent
     LostReason reason{LostReason::none};  ///< of a lost lock
-    LockInfo lock{};
+    ObservedLock lock{};
 };
 
 /// An attempt failed. The operation is run again, or, after a conflict, the call may also end.
@@ -240,7 +240,7 @@ public:
     /// An attempt failed and is repeated, for whatever reason but a conflict: see `on_conflict`.
     virtual void on_retry(RetryEvent const&) noexcept {}
     /// A call of `acquire` begins, or a policy with locks takes one.
-    virtual void on_acquire_begin(LockInfo const&) noexcept {}
+    virtual void on_acquire_begin(ObservedLock const&) noexcept {}
     /// A call of `acquire` has ended, with a lock or without one.
     virtual void on_acquire(AcquireEvent const&) noexcept {}
     /// A holder gave its lock up. A failure of the removal is told only here when nobody waits for the

@@ -69,7 +69,7 @@ public:
     {
         hand_on(event, &Observer::on_store_call);
     }
-    void on_acquire_begin(LockInfo const& lock) noexcept override
+    void on_acquire_begin(ObservedLock const& lock) noexcept override
     {
         for (std::size_t i = 0; i < all_.size(); ++i) {
             Seen const seen{*this, lock.call, i};
@@ -132,7 +132,7 @@ private:
                 seen_ = all.as_seen(*call, i, call->tag != nullptr ? tags_of(*call)[i] : nullptr);
         }
         CallInfo const* call() const noexcept { return is_ ? &seen_ : nullptr; }
-        LockInfo lock(LockInfo const& lock) const noexcept
+        ObservedLock lock(ObservedLock const& lock) const noexcept
         {
             return {lock.store, hears_keys_ ? lock.key : nullptr, call()};
         }

@@ -53,7 +53,7 @@ public:
         note(event.repeats ? "conflict" : "last conflict", *event.call);
     }
     void on_retry(RetryEvent const& event) noexcept override { note("retry", *event.call); }
-    void on_acquire_begin(LockInfo const& lock) noexcept override { note("acquire begin", lock); }
+    void on_acquire_begin(ObservedLock const& lock) noexcept override { note("acquire begin", lock); }
     void on_acquire(AcquireEvent const& event) noexcept override
     {
         note(std::string("acquire ") + name_of(event.result), event.lock);
@@ -109,7 +109,7 @@ private:
             one.cause = *call.cause;
         keep(std::move(one));
     }
-    void note(std::string what, LockInfo const& lock)
+    void note(std::string what, ObservedLock const& lock)
     {
         Note one{std::move(what), {}, std::string(lock.store.kind), {}, {}, {}, lock.call != nullptr};
         if (lock.key != nullptr)

@@ -96,7 +96,7 @@ public:
     // ---- for those who tell the observer --------------------------------------------------------
 
     /// There is an observer. `key`: null where nobody knows it any more.
-    LockInfo lock_info(Key const* key) const noexcept
+    ObservedLock lock_info(Key const* key) const noexcept
     {
         auto const* const observer = this->options_.observer;
         return {
