@@ -74,11 +74,9 @@ public:
         all_ = ours_;
         for (auto [name, store] :
              {std::pair{"bullmq", "redis"}, {"pgboss", "postgres"}, {"graphile", "postgres"}}) {
-            Words const check{"sh",      "-c", "exec \"$@\" 2>/dev/null", "sh", "node", script, directory,
-                              "--check", name};
-            bool const there = bench::Process{check}.ended_well();
+            bool const there = bench::works({"node", script, directory, "--check", name});
             if (!there)
-                std::fprintf(stderr, "%s is not there, and is not measured; see install_rivals.sh\n", name);
+                bench::say_missing(name);
             all_.push_back({name, store, there ? Words{"node", script, directory, name} : Words{}});
         }
     }
@@ -108,15 +106,9 @@ public:
         std::vector<double> numbers;
         auto process = start(rival, run, work, count);
         while (auto const line = process.line(std::chrono::minutes{10}))
-            if (line->starts_with(word)) {
-                char const* at = line->c_str() + word.size();
-                for (char* end = nullptr;; at = end) {
-                    auto const number = std::strtod(at, &end);
-                    if (end == at)
-                        break;
+            if (line->starts_with(word))
+                for (auto const number : bench::numbers(std::string_view{*line}.substr(word.size())))
                     numbers.push_back(number);
-                }
-            }
         if (!process.ended_well())
             throw std::runtime_error(std::string(rival.name) + " failed at " + work);
         return numbers;
@@ -131,8 +123,11 @@ private:
     int run_{0};
 };
 
-/// All contestants do `work` with `count` jobs, in rounds.
-void compete(Course& course, char const* setting, char const* unit, char const* work, long count, int rounds)
+/// All contestants do `work` with `count` jobs, in rounds. The targets are those of ours on Redis, and on
+/// PostgreSQL, to each of the others on that server.
+void compete(
+    Course& course, char const* setting, char const* unit, char const* work, long count, int rounds,
+    bench::Target::Kind kind, double on_redis, double on_postgres)
 {
     std::vector<bench::Contestant> contestants;
     for (auto const& rival : course.all())
@@ -146,22 +141,29 @@ void compete(Course& course, char const* setting, char const* unit, char const* 
                                }});
     for (auto [ours, theirs] : {std::pair{0, 2}, {1, 3}, {1, 4}})
         contestants[static_cast<std::size_t>(ours)].targets.push_back(
-            {contestants[static_cast<std::size_t>(theirs)].name, bench::Target::Kind::at_least, 0});
+            {contestants[static_cast<std::size_t>(theirs)].name, kind, ours == 0 ? on_redis : on_postgres});
     bench::compete(course.options(), "pipeline", setting, unit, course.rounds(rounds), contestants);
 }
 
+using Kind = bench::Target::Kind;
+
 void put(Course& course)
 {
-    compete(course, "put in, 16 callers", "jobs per second", "put", course.size(4000, 50), 5);
+    compete(
+        course, "put in, 16 callers", "jobs per second", "put", course.size(4000, 50), 5, Kind::at_least, 3,
+        3);
 }
 void work(Course& course)
 {
     compete(
-        course, "worked off, with an effect each", "jobs per second", "work", course.size(10'000, 100), 5);
+        course, "worked off, with an effect each", "jobs per second", "work", course.size(10'000, 100), 5,
+        Kind::at_least, 20, 3);
 }
 void late(Course& course)
 {
-    compete(course, "from commit to handler, 100 a second", "ms, median", "late", course.size(300, 20), 3);
+    compete(
+        course, "from commit to handler, 100 a second", "ms, median", "late", course.size(300, 20), 3,
+        Kind::at_most, 1.5, 0.7);
 }
 
 /// What is left of `jobs` jobs after so many SIGKILLs of the worker.
@@ -233,13 +235,18 @@ void kill(Course& course)
 void growth(Course& course)
 {
     std::vector<bench::Contestant> contestants;
+    auto const counts =
+        course.options().smoke ? std::vector<long>{100, 1000} : std::vector<long>{10'000, 100'000, 1'000'000};
     for (auto const& rival : course.ours())
-        for (auto const count : course.options().smoke ? std::vector<long>{100, 1000}
-                                                       : std::vector<long>{10'000, 100'000, 1'000'000})
+        for (auto const count : counts) {
+            auto const name = [&](long stored) { return rival.name + ("_" + std::to_string(stored)); };
             contestants.push_back(
-                {rival.name + ("_" + std::to_string(count)), [&course, &rival, count](int) {
+                {name(count), [&course, &rival, count](int) {
                      return course.ask(rival, course.next_run(), "growth", count, "figure").at(0);
                  }});
+            if (count != counts[0])
+                contestants.back().targets.push_back({name(counts[0]), Kind::at_most, 1.2});
+        }
     bench::compete(
         course.options(), "pipeline", "put in and worked off, with so many stored", "us per event",
         course.rounds(3), contestants);
@@ -258,33 +265,11 @@ int main(int argc, char** argv)
     if (argc > 1 && std::strcmp(argv[1], "--contestant") == 0)
         return contest(argc, argv);
     ::signal(SIGPIPE, SIG_IGN);
-    std::string directory = INTERLOCK_RIVALS_DIRECTORY;
-    std::vector<std::string_view> chosen;
-    std::vector<char*> rest{argv[0]};
-    for (int i = 1; i < argc; ++i) {
-        std::string_view const argument = argv[i];
-        if (argument == "--rivals" && i + 1 < argc)
-            directory = argv[++i];
-        else if (argument == "--only" && i + 1 < argc)
-            chosen.emplace_back(argv[++i]);
-        else
-            rest.push_back(argv[i]);
-    }
-    auto const is_chosen = [&](std::string_view name) {
-        return chosen.empty() || std::find(chosen.begin(), chosen.end(), name) != chosen.end();
-    };
-    for (auto const name : chosen)
-        if (std::none_of(
-                std::begin(parts), std::end(parts), [&](Part const& part) { return part.name == name; })) {
-            std::fprintf(
-                stderr, "no workload '%.*s'; there are put, work, late, kill and growth\n",
-                static_cast<int>(name.size()), name.data());
-            return 2;
-        }
+    bench::Choice choice{argc, argv, INTERLOCK_RIVALS_DIRECTORY, parts};
     try {
-        Course course{bench::parse(static_cast<int>(rest.size()), rest.data()), directory};
+        Course course{bench::parse(choice.argc(), choice.argv()), choice.directory()};
         for (auto const& part : parts)
-            if (is_chosen(part.name))
+            if (choice.has(part.name))
                 part.compare(course);
     } catch (std::exception const& error) {
         std::fprintf(stderr, "pipeline: %s\n", error.what());

@@ -3,29 +3,86 @@
 #include <interlock/backends/postgres/event_repository.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/patterns/batch_subscription.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
 
+#include "../support/pqxx.hpp"
 #include "ours.hpp"
+
+#include <cstddef>
+#include <span>
+#include <string>
 
 namespace {
 
-struct Postgres {
-    explicit Postgres(interlock::postgres::Pool const& pool)
-        : events{pool, {.partitions = 4}}, effects{pool}, cursors{pool}
+namespace il = interlock;
+
+/// What was done for a job.
+struct Effect {
+    std::string job;
+    int count{0};
+};
+BOOST_DESCRIBE_STRUCT(Effect, (), (job, count))
+
+/// Effects are rows of a table of ours, one statement for each batch, in the transaction of the cursor.
+class Postgres {
+    using Cursors = il::postgres::StateRepository<il::Cursor>;
+    using Places = il::TransactionService<il::Cursor, il::PessimisticRowLock, Cursors>;
+
+public:
+    Postgres(il::postgres::Pool const& pool, std::string table)
+        : events{pool, {.partitions = 4}}, effects{pool, {.table = table, .key = "job"}}, cursors{pool},
+          add_(
+              "INSERT INTO " + table + " (job, count) SELECT unnest($1::text[]), 1 ON CONFLICT (job) DO " +
+              "UPDATE SET count = " + table + ".count + 1, version = " + table + ".version + 1"),
+          batches_{
+              events,
+              Places{il::PessimisticRowLock{.missing = il::Missing::create}, cursors},
+              "batches",
+              {.batch = 1000}}
     {
-        interlock::postgres::create_schema(pool).value();
+        il::postgres::create_schema(pool).value();
         events.create_schema().value();
     }
 
-    interlock::postgres::EventRepository events;
-    interlock::postgres::StateRepository<pipeline::Effect> effects;
-    interlock::postgres::StateRepository<interlock::Cursor> cursors;
+    std::size_t handle_batch(unsigned partition) const
+    {
+        auto const handler = [this](
+                                 std::span<il::Event const> batch, il::postgres::Transaction& transaction) {
+            std::string jobs;
+            for (auto const& event : batch)
+                jobs += (jobs.empty() ? "{" : ",") + pipeline::job_of(event);
+            transaction.exec(add_, jobs + "}");
+        };
+        return batches_.step(partition, handler).value();
+    }
+    void move_to(unsigned partition, il::Position position) const
+    {
+        cursors.insert(il::Cursor{il::cursor_id("batches", partition), position, events.partitions(), {}})
+            .value();
+    }
+
+    il::postgres::EventRepository events;
+    il::postgres::StateRepository<Effect> effects;
+    Cursors cursors;
+
+private:
+    std::string add_;
+    il::BatchSubscription<il::postgres::EventRepository, Places> batches_;
 };
 
 }  // namespace
 
 void on_postgres(Plan const& plan)
 {
-    auto options = interlock::postgres::Options::parse(plan.address).value();
+    auto options = il::postgres::Options::parse(plan.address).value();
     options.name_space = "jobs" + plan.run;
-    pipeline::Ours<Postgres>{Postgres{interlock::postgres::Pool{options}}}.carry_out(plan);
+    auto const table = "effects_" + plan.run;
+    {
+        pqxx::connection connection{plan.address};
+        pqxx::nontransaction{connection}.exec(
+            "CREATE TABLE IF NOT EXISTS " + table +
+            " (job text PRIMARY KEY, count int NOT NULL, version bigint NOT NULL DEFAULT 1)");
+    }
+    pipeline::Ours<Postgres>{Postgres{il::postgres::Pool{options}, table}}.carry_out(plan);
 }

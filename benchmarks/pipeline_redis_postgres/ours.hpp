@@ -3,7 +3,9 @@
 #ifndef INTERLOCK_BENCHMARKS_PIPELINE_REDIS_POSTGRES_OURS_HPP
 #define INTERLOCK_BENCHMARKS_PIPELINE_REDIS_POSTGRES_OURS_HPP
 
-// The library as a contestant, whatever the store: a log, a subscription, and an inbox for the effects.
+// The library as a contestant, whatever the store. Many events are worked off in batches, each of which is
+// one commit of its effects and of the place behind it. Where the time to the handler is measured, a
+// subscription hands events over, and an inbox makes the effects.
 
 #include <interlock/core/event.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -42,11 +44,10 @@ struct Job {
 };
 BOOST_DESCRIBE_STRUCT(Job, (), (number, text))
 
-struct Effect {
-    std::string job;
-    int count{0};
-};
-BOOST_DESCRIBE_STRUCT(Effect, (), (job, count))
+inline std::string job_of(il::Event const& event)
+{
+    return std::to_string(event.as<Job>().value().number);
+}
 
 inline double seconds_since(clock::time_point begin)
 {
@@ -71,7 +72,9 @@ inline void in_threads(std::size_t threads, long count, std::function<void(long)
         one.get();
 }
 
-/// `Store` has `events`, and repositories of `effects` and `cursors`.
+/// `Store` has `events`, and repositories of `effects`, which have the members `job` and `count`, and of
+/// `cursors`. `handle_batch(partition)` handles the next events of a partition, and returns how many they
+/// were; `move_to(partition, position)` passes those before.
 template <class Store>
 class Ours {
 public:
@@ -98,6 +101,7 @@ public:
     }
 
 private:
+    using Effect = typename decltype(Store::effects)::value_type;
     static constexpr std::size_t callers = 16;
 
     static void figure(double value) { std::printf("figure %.6g\n", value); }
@@ -116,16 +120,16 @@ private:
 
     void fill(long count)
     {
-        for (long first = 0; first < 256; ++first) {
+        in_threads(4, 256, [&](long first) {
             std::vector<il::NewEvent> batch;
             for (long i = first; i < count; i += 256) {
                 batch.push_back(job(i));
-                if (batch.size() == 500 || i + 256 >= count) {
+                if (batch.size() == 512 || i + 256 >= count) {
                     static_cast<void>(store_.events.append(stream(i), il::Expected::any(), batch).value());
                     batch.clear();
                 }
             }
-        }
+        });
     }
 
     /// Handles events by 16 threads, until `enough()`; `handled` is called for each that had its effect.
@@ -133,8 +137,7 @@ private:
     {
         std::stop_source stop;
         auto const handler = [&](il::Event const& event) {
-            auto const key = std::to_string(event.as<Job>().value().number);
-            auto done = inbox_.handle(event, key, [](Effect& effect) { ++effect.count; });
+            auto done = inbox_.handle(event, job_of(event), [](Effect& effect) { ++effect.count; });
             if (done)
                 handled(event);
             if (enough())
@@ -149,11 +152,27 @@ private:
             thread.get();
     }
 
+    /// Handles batches, each partition by a thread of its own, until `enough()`. `handled` is told how many.
+    void handle_batches(std::function<void(long)> const& handled, std::function<bool()> const& enough)
+    {
+        std::vector<std::future<void>> threads;
+        for (unsigned partition = 0; partition < store_.events.partitions(); ++partition)
+            threads.push_back(std::async(std::launch::async, [&, partition] {
+                while (!enough())
+                    if (auto const count = store_.handle_batch(partition); count > 0)
+                        handled(static_cast<long>(count));
+                    else
+                        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+            }));
+        for (auto& thread : threads)
+            thread.get();
+    }
+
     double work(long count)
     {
         std::atomic<long> done{0};
         auto const begin = clock::now();
-        handle([&](il::Event const&) { ++done; }, [&] { return done >= count; });
+        handle_batches([&](long more) { done += more; }, [&] { return done >= count; });
         return seconds_since(begin);
     }
 
@@ -183,13 +202,15 @@ private:
 
     void run_worker()
     {
-        std::atomic<long> done{0};
-        handle(
-            [&](il::Event const&) {
-                if (++done % 50 == 0) {
+        std::mutex mutex;
+        long done = 0;
+        handle_batches(
+            [&](long more) {
+                std::lock_guard const lock(mutex);
+                for (auto lines = (done + more) / 50 - done / 50; lines > 0; --lines)
                     std::printf("done\n");
-                    std::fflush(stdout);
-                }
+                done += more;
+                std::fflush(stdout);
             },
             [] { return false; });
     }
@@ -212,7 +233,7 @@ private:
     {
         fill(count);
         for (unsigned partition = 0; partition < store_.events.partitions(); ++partition)
-            jobs_.move_to(partition, store_.events.extent(partition).value().last).value();
+            store_.move_to(partition, store_.events.extent(partition).value().last);
         constexpr long more = 2000;
         figure((put(more) + work(more)) * 1e6 / more);
     }

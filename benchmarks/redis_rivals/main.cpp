@@ -78,11 +78,10 @@ struct Programs {
     Words redlock;
 };
 
-bool works(Words words)
+bool can_run(Words words)
 {
     words.emplace_back("--check");
-    words.insert(words.begin(), {"sh", "-c", "exec \"$@\" 2>/dev/null", "sh"});
-    return bench::Process{std::move(words)}.ended_well();
+    return bench::works(std::move(words));
 }
 
 Programs find_programs(std::string const& directory)
@@ -91,14 +90,14 @@ Programs find_programs(std::string const& directory)
     Programs programs;
     // The distribution's Python has redis-py, and another one may stand in front of it.
     for (auto const* const python : {"python3", "/usr/bin/python3"})
-        if (Words words{python, scripts + "/redis_py.py"}; programs.redis_py.empty() && works(words))
+        if (Words words{python, scripts + "/redis_py.py"}; programs.redis_py.empty() && can_run(words))
             programs.redis_py = words;
-    if (Words words{"node", scripts + "/redlock.mjs", directory}; works(words))
+    if (Words words{"node", scripts + "/redlock.mjs", directory}; can_run(words))
         programs.redlock = words;
     for (auto const& [name, found] :
          {std::pair{"redis-py", !programs.redis_py.empty()}, std::pair{"redlock", !programs.redlock.empty()}})
         if (!found)
-            std::fprintf(stderr, "%s is not there, and is not measured; see install_rivals.sh\n", name);
+            bench::say_missing(name);
     return programs;
 }
 
@@ -183,19 +182,6 @@ double server_cpu(interlock_test::RedisServer const& server)
     return info(server, "cpu", {"used_cpu_sys:", "used_cpu_user:"});
 }
 
-std::vector<double> numbers(std::string_view text)
-{
-    std::string const words{text};
-    std::vector<double> out;
-    char const* at = words.c_str();
-    for (char* end = nullptr;; at = end) {
-        auto const number = std::strtod(at, &end);
-        if (end == at)
-            return out;
-        out.push_back(number);
-    }
-}
-
 std::chrono::milliseconds patience(double seconds)
 {
     return std::chrono::milliseconds{120'000 + static_cast<long>(seconds * 2000)};
@@ -235,7 +221,7 @@ Result run(
         while (auto const said = one.line(patience(seconds))) {
             auto const space = std::min(said->find(' '), said->size());
             auto const word = said->substr(0, space);
-            auto const figures = numbers(std::string_view{*said}.substr(space));
+            auto const figures = bench::numbers(std::string_view{*said}.substr(space));
             if (figures.empty())
                 continue;
             if (word == "sections")
@@ -444,7 +430,7 @@ private:
     std::string read(std::string const& line)
     {
         auto const space = std::min(line.find(' '), line.size());
-        if (auto const values = numbers(std::string_view{line}.substr(space)); !values.empty())
+        if (auto const values = bench::numbers(std::string_view{line}.substr(space)); !values.empty())
             figures_[line.substr(0, space)] = values[0];
         return line.substr(0, space);
     }
@@ -522,33 +508,11 @@ int main(int argc, char** argv)
     if (argc > 1 && std::strcmp(argv[1], "--contestant") == 0)
         return contest(argc, argv);
     ::signal(SIGPIPE, SIG_IGN);
-    std::string directory = INTERLOCK_RIVALS_DIRECTORY;
-    std::vector<std::string_view> chosen;
-    std::vector<char*> rest{argv[0]};
-    for (int i = 1; i < argc; ++i) {
-        std::string_view const argument = argv[i];
-        if (argument == "--rivals" && i + 1 < argc)
-            directory = argv[++i];
-        else if (argument == "--only" && i + 1 < argc)
-            chosen.emplace_back(argv[++i]);
-        else
-            rest.push_back(argv[i]);
-    }
-    for (auto const name : chosen)
-        if (std::none_of(
-                std::begin(parts), std::end(parts), [&](Part const& part) { return part.name == name; })) {
-            std::fprintf(
-                stderr, "no workload '%.*s'; there are:", static_cast<int>(name.size()), name.data());
-            for (auto const& part : parts)
-                std::fprintf(stderr, " %s", part.name.data());
-            std::fprintf(stderr, "\n");
-            return 2;
-        }
-    return bench::redis_main(
-        static_cast<int>(rest.size()), rest.data(), "redis_rivals", 1, [&](bench::RedisRuns& runs) {
-            auto const programs = find_programs(directory);
-            for (auto const& part : parts)
-                if (chosen.empty() || std::find(chosen.begin(), chosen.end(), part.name) != chosen.end())
-                    part.compare(runs, programs);
-        });
+    bench::Choice choice{argc, argv, INTERLOCK_RIVALS_DIRECTORY, parts};
+    return bench::redis_main(choice.argc(), choice.argv(), "redis_rivals", 1, [&](bench::RedisRuns& runs) {
+        auto const programs = find_programs(choice.directory());
+        for (auto const& part : parts)
+            if (choice.has(part.name))
+                part.compare(runs, programs);
+    });
 }

@@ -3,7 +3,8 @@
 #ifndef INTERLOCK_BENCHMARKS_SUPPORT_PROCESS_HPP
 #define INTERLOCK_BENCHMARKS_SUPPORT_PROCESS_HPP
 
-// A contestant in a process of its own, in whatever language: talked to in lines.
+// Contestants in processes of their own, in whatever language: how they are found and chosen, and talked to
+// in lines.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -15,6 +16,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -118,6 +121,82 @@ private:
     int out_{-1};
     std::string name_;
     std::string read_;
+};
+
+/// Whether the program ends well with the last `words` that ask it whether it could run.
+inline bool works(std::vector<std::string> words)
+{
+    words.insert(words.begin(), {"sh", "-c", "exec \"$@\" 2>/dev/null", "sh"});
+    return Process{std::move(words)}.ended_well();
+}
+/// Says that a rival which does not work is left out.
+inline void say_missing(char const* name)
+{
+    std::fprintf(stderr, "%s is not there, and is not measured; see install_rivals.sh\n", name);
+}
+
+/// The numbers that `text` begins with.
+inline std::vector<double> numbers(std::string_view text)
+{
+    std::string const words{text};
+    std::vector<double> out;
+    char const* at = words.c_str();
+    for (char* end = nullptr;; at = end) {
+        auto const number = std::strtod(at, &end);
+        if (end == at)
+            return out;
+        out.push_back(number);
+    }
+}
+
+/// What the command line of a program with rivals says: [--only WORKLOAD]... [--rivals DIRECTORY], and what
+/// is left for `parse`.
+class Choice {
+public:
+    /// `directory`: where the rivals are if it is not said. Ends the program if there is no such workload in
+    /// `parts`, each with a `name`.
+    template <class Parts>
+    Choice(int argc, char** argv, std::string directory, Parts const& parts)
+        : directory_(std::move(directory)), rest_{argv[0]}
+    {
+        for (int i = 1; i < argc; ++i) {
+            std::string_view const argument = argv[i];
+            if (argument == "--rivals" && i + 1 < argc)
+                directory_ = argv[++i];
+            else if (argument == "--only" && i + 1 < argc)
+                chosen_.emplace_back(argv[++i]);
+            else
+                rest_.push_back(argv[i]);
+        }
+        for (auto const& name : chosen_) {
+            bool found = false;
+            for (auto const& part : parts)
+                found = found || part.name == name;
+            if (found)
+                continue;
+            std::fprintf(stderr, "no workload '%s'; there are:", name.c_str());
+            for (auto const& part : parts)
+                std::fprintf(stderr, " %s", std::string{part.name}.c_str());
+            std::fprintf(stderr, "\n");
+            std::exit(2);
+        }
+    }
+
+    std::string const& directory() const noexcept { return directory_; }
+    int argc() const noexcept { return static_cast<int>(rest_.size()); }
+    char** argv() noexcept { return rest_.data(); }
+    bool has(std::string_view name) const
+    {
+        bool found = chosen_.empty();
+        for (auto const& one : chosen_)
+            found = found || one == name;
+        return found;
+    }
+
+private:
+    std::string directory_;
+    std::vector<std::string> chosen_;
+    std::vector<char*> rest_;
 };
 
 }  // namespace bench

@@ -69,7 +69,9 @@ struct BatchOptions {
 template <class Events, class Service>
 class BatchSubscription {
     using T = typename Service::value_type;
-    using Transaction = detail::transaction_of<typename Service::repository_type>;
+    /// What an operation sees of the store's transaction.
+    using Transaction = typename detail::shown_transaction<
+        detail::transaction_of<typename Service::repository_type>, false>::type;
     using Batch = std::span<Event const>;
     static_assert(EventRepository<Events>);
 

@@ -122,8 +122,6 @@ private:
     detail::PartitionStatements const& statements_for(std::string_view stream) const;
     Failure no_partition(unsigned partition) const;
     Outcome<Appended> append_nothing(verb::AppendEvents const& append, Deadline until) const;
-    Outcome<Appended> judge_append(
-        verb::AppendEvents const& append, std::vector<detail::Reply> const& replies) const;
 
     std::shared_ptr<Shared> shared_;
 };

@@ -6,9 +6,10 @@
 /// @file
 /// For policies: what an operation recorded, as parts of the changes that its commit makes.
 ///
+///     RecordedEvents<Shape> const recorded{context_, repository.runtime()};
 ///     for (std::size_t i = 0; i < N; ++i) {
 ///         changes[i] = slots_[i].change(keys_[i]);
-///         changes[i].events = recorded_events<Shape>(context_, i, repository.runtime());
+///         changes[i].events = recorded.of(i);
 ///     }
 
 #include <interlock/core/contracts/policy.hpp>
@@ -30,27 +31,24 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// `forms`, and behind them those with a `Recorder`, where the store `R` keeps what is recorded. Forms with
+/// `Forms`, and behind them those with a `Recorder`, where the store `R` keeps what is recorded. Forms with
 /// locks alone have no state whose event it could be.
-template <class R, std::size_t N>
-constexpr auto with_recorder(std::array<Form, N> forms)
+template <class R, std::array Forms>
+constexpr auto with_recorder()
 {
     if constexpr (RecordingRepository<R>) {
         constexpr auto recorded = [](Form form) {
             return form == Form::states || form == Form::states_transaction || form == Form::states_context;
         };
-        std::array<Form, N + N> all{};
-        std::size_t count = N;
-        for (std::size_t i = 0; i < N; ++i) {
-            all[i] = forms[i];
-            if (recorded(forms[i]))
-                all[count++] = with_recorder(forms[i]);
-        }
-        for (; count < all.size(); ++count)
-            all[count] = forms[0];  // tried once more, in vain
+        constexpr auto more = static_cast<std::size_t>(std::count_if(Forms.begin(), Forms.end(), recorded));
+        std::array<Form, Forms.size() + more> all{};
+        auto at = std::copy(Forms.begin(), Forms.end(), all.begin());
+        for (auto const form : Forms)
+            if (recorded(form))
+                *at++ = with_recorder(form);
         return all;
     } else {
-        return forms;
+        return Forms;
     }
 }
 
@@ -77,26 +75,39 @@ void give_ids(std::span<NewEvent> events, R const& runtime)
             event.id = new_event_id(runtime);
 }
 
-/// What the operation recorded for the call's `i`th state, in its order; nothing in a form without a
-/// recorder. It is valid until the operation runs again.
-template <Form Shape, Runtime R>
-std::span<NewEvent const> recorded_events(TransactionContext& context, std::size_t i, R const& runtime)
-{
-    if constexpr (!has_recorder(Shape)) {
-        return {};
-    } else {
-        auto& events = ContextAccess::events(*ContextAccess::recorder(context));
-        auto const before = [](NewEvent const& a, NewEvent const& b) { return a.state < b.state; };
-        if (!std::is_sorted(events.begin(), events.end(), before))
-            std::stable_sort(events.begin(), events.end(), before);
-        give_ids<R>(events, runtime);
-        auto const first = std::find_if(
-            events.begin(), events.end(), [i](NewEvent const& event) { return event.state >= i; });
+/// What the operation recorded, by states: arranged once for a commit, however many states it has. Empty in a
+/// form without a recorder. It is valid until the operation runs again.
+template <Form Shape>
+class RecordedEvents {
+public:
+    template <Runtime R>
+    RecordedEvents(TransactionContext& context, R const& runtime)
+    {
+        if constexpr (has_recorder(Shape)) {
+            auto& events = ContextAccess::events(*ContextAccess::recorder(context));
+            auto const before = [](NewEvent const& a, NewEvent const& b) { return a.state < b.state; };
+            if (!std::is_sorted(events.begin(), events.end(), before))
+                std::stable_sort(events.begin(), events.end(), before);
+            give_ids<R>(events, runtime);
+            all_ = events;
+        }
+    }
+
+    /// Those of the call's `i`th state, in the order in which they were recorded.
+    std::span<NewEvent const> of(std::size_t i) const noexcept
+    {
+        if constexpr (!has_recorder(Shape))
+            return {};
+        auto const first = std::partition_point(
+            all_.begin(), all_.end(), [i](NewEvent const& event) { return event.state < i; });
         auto const last =
-            std::find_if(first, events.end(), [i](NewEvent const& event) { return event.state > i; });
+            std::partition_point(first, all_.end(), [i](NewEvent const& event) { return event.state == i; });
         return {first, last};
     }
-}
+
+private:
+    std::span<NewEvent const> all_;
+};
 
 /// A repository was given events, and its options name nothing that would keep them.
 inline Failure no_event_repository()

@@ -68,7 +68,7 @@ class ChosenSession {
 public:
     using repository_type = R;
     using value_type = typename R::value_type;
-    static constexpr auto forms = with_recorder<R>(std::array{Form::states, Form::states_context});
+    static constexpr auto forms = with_recorder<R, std::array{Form::states, Form::states_context}>();
     using Sessions = std::variant<Of<OptimisticVersioning>, Of<PessimisticRowLock>, Of<SetNxLock>>;
 
     template <class Policies>

@@ -36,8 +36,10 @@ public:
     static constexpr std::string_view name = Policy::name;
     static constexpr auto forms = [] {
         if constexpr (fenced)
-            return with_recorder<R>(std::array{
-                Form::states, Form::states_context, Form::locks, Form::locks_context, Form::states_locks});
+            return with_recorder<
+                R, std::array{
+                       Form::states, Form::states_context, Form::locks, Form::locks_context,
+                       Form::states_locks}>();
         else
             return std::array{Form::locks, Form::locks_context};
     }();

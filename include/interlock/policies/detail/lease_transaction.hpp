@@ -380,12 +380,13 @@ private:
             return false;
         // One state that was only read is what it was; several must be shown to be one moment's.
         bool nothing = operation == nullptr && !cached_ && (N == 1 || !values);
+        RecordedEvents<Shape> const recorded{context_, session_.repository().runtime()};
         for (std::size_t i = 0; i < keys_.size(); ++i) {
             if constexpr (values)
                 changes[i] = slot(i).change(keys_[i], &fences_[i]);
             else
                 changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard, .fence = &fences_[i]};
-            changes[i].events = recorded_events<Shape>(context_, i, session_.repository().runtime());
+            changes[i].events = recorded.of(i);
             nothing = nothing && changes[i].kind != ChangeKind::write;
         }
         if (nothing && !has_recorded<Shape>(context_))

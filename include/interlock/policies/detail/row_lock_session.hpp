@@ -31,7 +31,7 @@ public:
     using supports_combining = RowLockSession;
     using value_type = typename R::value_type;
     static constexpr auto forms =
-        with_recorder<R>(std::array{Form::states, Form::states_transaction, Form::states_context});
+        with_recorder<R, std::array{Form::states, Form::states_transaction, Form::states_context}>();
     using PolicySession<Policy, R>::PolicySession;
 
     template <std::size_t N, Form Shape>
@@ -78,9 +78,10 @@ public:
             PerKey<Change<T>, N> changes{keys_.size()};
             bool nothing = operation == nullptr && !has_recorded<Shape>(context_) &&
                            without_recorder(Shape) != Form::states_transaction;
+            RecordedEvents<Shape> const recorded{context_, session_.store().runtime()};
             for (std::size_t j = 0; j < keys_.size(); ++j) {
                 changes[j] = slots_[order_[j]].change(keys_[order_[j]]);
-                changes[j].events = recorded_events<Shape>(context_, order_[j], session_.store().runtime());
+                changes[j].events = recorded.of(order_[j]);
                 nothing = nothing && changes[j].kind == ChangeKind::verify;
             }
             if constexpr (requires { rows_->writes_more(); })

@@ -34,7 +34,7 @@ class VersioningSession : public PolicySession<Policy, R> {
 public:
     using supports_combining = VersioningSession;
     using value_type = typename R::value_type;
-    static constexpr auto forms = with_recorder<R>(std::array{Form::states, Form::states_context});
+    static constexpr auto forms = with_recorder<R, std::array{Form::states, Form::states_context}>();
 
     VersioningSession(Policy policy, R repository, Observer* observer)
         : PolicySession<Policy, R>(std::move(policy), std::move(repository), observer),
@@ -242,9 +242,10 @@ public:
             }
             if constexpr (AtomicRepository<R>)
                 return ask(waiter, operation, [&](auto& changes) {
+                    RecordedEvents<Shape> const recorded{context_, session_.store().runtime()};
                     for (std::size_t i = 0; i < keys_.size(); ++i) {
                         changes[i] = slots_[i].change(keys_[i]);
-                        changes[i].events = recorded_events<Shape>(context_, i, session_.store().runtime());
+                        changes[i].events = recorded.of(i);
                     }
                     if constexpr (N == 1)
                         changes[0].stored = asks_what_is_stored();

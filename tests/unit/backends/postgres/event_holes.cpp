@@ -11,6 +11,9 @@
 #include "support/postgres_server.hpp"
 #include "support/threads.hpp"
 
+#include <chrono>
+#include <cstdint>
+#include <future>
 #include <optional>
 #include <string>
 #include <thread>
@@ -81,6 +84,31 @@ TEST_CASE("a reader waits at a position that may still be filled", "[postgres][e
     CHECK(f.next() == "234");
     CHECK_FALSE(f.more);
     CHECK(f.next() == "");
+}
+
+TEST_CASE("whoever has waited for a stream has the number after it", "[postgres][events][event_holes]")
+{
+    Fixture f;
+    for (auto const* const how : {"COMMIT", "ROLLBACK"}) {
+        std::string const stream = how;
+        auto open = f.appender();
+        open.append(stream, stream + "-1");
+        auto other = std::async(std::launch::async, [&] { f.append(stream, stream + "-2"); });
+        auto looking = f.appender();
+        while (looking.run("SELECT count(*) FROM pg_locks WHERE NOT granted") == "0")
+            std::this_thread::sleep_for(std::chrono::milliseconds{1});
+        open.run(how);  // the statement that waits has an older snapshot
+        other.get();
+        auto const events = f.events.read_stream(il::Key{stream}, 0).value();
+        std::string ids;
+        for (auto const& event : events)
+            ids += event.id;
+        CHECK(ids == (stream == "COMMIT" ? "COMMIT-1COMMIT-2" : "ROLLBACK-2"));
+        CHECK(events.back().number == static_cast<std::int64_t>(events.size()));
+        auto read = f.next();
+        read += f.next();  // the number that was refused has cost a position
+        CHECK(read == ids);
+    }
 }
 
 TEST_CASE("a position that nobody can fill is passed over at once", "[postgres][events][event_holes]")

@@ -261,8 +261,7 @@ TEST_CASE("an entry that is no event of ours is corrupt, and is not passed over"
     redis::EventRepository const events{client};
     CHECK(events.append(x, Expected::any(), std::vector{new_event(Sold{"x", 1})}));
     auto const log = "v1:{" + options.name_space + ".0}:log";
-    auto const foreign =
-        redis_server().command({"XADD", log, "*", "n", "000000000002", "h", "5:sku-", "d", ""});
+    auto const foreign = redis_server().command({"XADD", log, "*", "n", "000000000002", "e", "5:sku-"});
     CHECK(events.read(0, 0).errc() == Errc::corrupt_state);
     CHECK(events.read(0, 0, 1).value().events.size() == 1);
     redis_server().command({"XDEL", log, foreign});

@@ -56,8 +56,27 @@ public:
     /// there are.
     virtual void add_events(
         Batch& batch, std::string_view stream, std::span<NewEvent const> events) const = 0;
-    /// What an error of such a statement means. An event that somebody else has appended with the same number
-    /// was not seen, because the transaction's snapshot is older: it must run again.
+    /// Whether the events of one commit may be appended by the statement that makes the change. That
+    /// statement has one snapshot, which is older than the lock of the stream: somebody who writes into the
+    /// stream otherwise than by changing the same state may have appended meanwhile. Then it fails
+    /// (`lost_race`), nothing is written, and the events of this stream come behind the change from then on.
+    virtual bool fit_the_change(std::string_view stream, std::span<NewEvent const> events) const noexcept = 0;
+    /// How many parameters such a statement has for `count` events, and the parameters.
+    virtual std::size_t change_params(std::size_t count) const noexcept = 0;
+    virtual void add_change_params(
+        Params& params, std::string_view stream, std::span<NewEvent const> events) const = 0;
+    /// An expression that takes all locks of an append to a stream of `partition`, and is ''. `parameter`:
+    /// the number of the first of those parameters.
+    virtual std::string locks_words(unsigned partition, std::size_t parameter) const = 0;
+    /// The INSERT of `count` events, if `from` has a row, whose column `lock` is that expression.
+    virtual std::string insert_words(
+        unsigned partition, std::size_t count, std::size_t parameter, std::string_view from) const = 0;
+    virtual unsigned partition(std::string_view stream) const noexcept = 0;
+    /// Whether the error says that somebody else has appended meanwhile. Notes it of the stream.
+    virtual bool lost_race(SqlError const& error, std::string_view stream) const = 0;
+
+    /// What an error of a statement that appends means. An event that somebody else has appended with the
+    /// same number was not seen, because the transaction's snapshot is older: it must run again.
     virtual Failure append_failed(SqlError const& error, Access access) const = 0;
     /// Under what wake-ups of those who read the stream's partition are sent, see `Subscriber`.
     virtual std::uint64_t wake_hash_of(std::string_view stream) const noexcept = 0;

@@ -19,9 +19,13 @@
 /// asks for the locks there are, see `ReadingPlace`. The lock must come before the position, and its name
 /// must be the transaction's own, or a reader would take a live transaction for an ended one.
 ///
-/// **Numbers.** An advisory lock of the stream is taken by a statement before the one that looks for the
-/// stream's last number, so that the latter sees what those before have committed. It is taken behind the
-/// locks of rows, and of several streams in one order, so that it adds no deadlock.
+/// **Numbers.** Whoever appends holds an advisory lock of the stream until the transaction ends. It is taken
+/// behind the locks of rows, and of several streams in one order, so that it adds no deadlock. A statement
+/// that takes it may also look for the stream's last number, although its snapshot is the older of the two:
+/// if somebody else has appended in between, the number is taken, the unique index refuses the event, and
+/// nothing is written. Then, and where that has happened to the stream before, the lock is taken by a
+/// statement of its own first, so that the one behind it sees what those before have committed. A position is
+/// drawn behind the snapshot in either case, so that positions follow the numbers.
 
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/event_sink.hpp>
@@ -33,6 +37,7 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/outcome.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -53,10 +58,13 @@ namespace detail {
 enum class Appending : unsigned char {
     with_commit,  ///< only if `EventSink::add_lock`, or the change of the state, has said so
     first,        ///< the first part of an append by itself, which looks at what is expected
+    alone,        ///< the same, and takes the lock of the stream
+    plain,        ///< all of an append without an id that expects nothing; takes the lock, too
     further,      ///< another part of it, if the first one was made
 };
 
-/// The columns of what `Appending::first` answers; `Appending::further` answers the last two alone.
+/// The columns of what `Appending::first` and `alone` answer. The others answer the last two alone: `further`
+/// in one row, `plain` in a row for each event.
 enum AppendColumn : std::size_t {
     stream_number,    ///< of the stream's last event, before the append
     known_number,     ///< of an earlier append with this id; null: there was none
@@ -75,7 +83,10 @@ public:
     void const* pool() const noexcept override { return pool_; }
     std::string const& name() const noexcept override { return events_.text; }
     unsigned partitions() const noexcept { return options_.partitions; }
-    unsigned partition(std::string_view stream) const noexcept { return partition_of(stream, partitions()); }
+    unsigned partition(std::string_view stream) const noexcept override
+    {
+        return partition_of(stream, partitions());
+    }
     std::uint64_t wake_hash(unsigned partition) const noexcept { return wake_hashes_[partition]; }
     std::uint64_t wake_hash_of(std::string_view stream) const noexcept override
     {
@@ -98,12 +109,48 @@ public:
     std::string lock_words(std::string_view number) const override;
     void add_lock(Batch& batch, std::string_view stream) const override;
     void add_events(Batch& batch, std::string_view stream, std::span<NewEvent const> events) const override;
-    /// The same for an append by itself, behind `add_lock`. The answers are as `AppendColumn` says.
-    void add_append(Batch& batch, verb::AppendEvents const& append) const;
+    bool fit_the_change(std::string_view stream, std::span<NewEvent const> events) const noexcept override;
+    std::size_t change_params(std::size_t count) const noexcept override;
+    void add_change_params(
+        Params& params, std::string_view stream, std::span<NewEvent const> events) const override;
+    std::string locks_words(unsigned partition, std::size_t parameter) const override;
+    std::string insert_words(
+        unsigned partition, std::size_t count, std::size_t parameter, std::string_view from) const override;
+    bool lost_race(SqlError const& error, std::string_view stream) const override;
+
+    /// Whether somebody has lost such a race for the stream in this process, as far as that is remembered.
+    bool contended(std::string_view stream) const noexcept;
+    /// Adds the statements of an append by itself. `locks_first`: one that takes the lock of the stream comes
+    /// before all others.
+    void add_append(Batch& batch, verb::AppendEvents const& append, bool locks_first) const;
+    /// What their answers say.
+    Outcome<Appended> judge_append(
+        verb::AppendEvents const& append, bool locks_first, std::span<Reply const> replies) const;
     Failure append_failed(SqlError const& error, Access access) const override;
 
 private:
+    /// Which parameters of a statement are what.
+    struct Numbers {
+        std::size_t stream{1};
+        std::size_t writer{2};
+        std::size_t append{0};  // 0: there is none
+        std::size_t events{0};  // the last one before those of the first event
+    };
+    /// What is remembered of streams for which somebody has lost a race, by the number of their lock. Another
+    /// stream may take the place: then one race more is lost.
+    static constexpr std::size_t remembered = 256;
+    std::atomic<std::int64_t>& place_of(std::int64_t lock_number) const noexcept
+    {
+        return contended_[static_cast<std::uint64_t>(lock_number) % remembered];
+    }
+
     SqlWords words(unsigned partition) const;
+    std::string insertion(
+        SqlWords words, std::size_t count, Numbers const& numbers, std::string_view from,
+        std::string_view expected) const;
+    std::string lock_expression(std::string_view number) const;
+    static Appending way_of(verb::AppendEvents const& append, bool locks_first) noexcept;
+    static void add_event_params(Params& params, std::span<NewEvent const> events);
     void add_part(
         Batch& batch, Appending how, std::string_view stream, std::span<NewEvent const> events,
         verb::AppendEvents const* append) const;
@@ -120,6 +167,7 @@ private:
     Statement lock_;
     std::vector<std::uint64_t> wake_hashes_;  // of each partition
 
+    mutable std::array<std::atomic<std::int64_t>, remembered> contended_{};
     mutable std::atomic<bool> known_{false};
     mutable std::mutex mutex_;  // guards what follows
     mutable std::map<std::uint64_t, Statement> statements_;

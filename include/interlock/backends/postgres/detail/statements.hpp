@@ -146,6 +146,9 @@ struct ChangeColumns {
     /// Not null: the statement takes the lock of a stream of this log once the change is made, and says that
     /// the events behind it may be appended, see `EventSink::lock_words`.
     EventSink const* log{nullptr};
+    /// If it is not 0, the statement appends so many events by itself, and says nothing of others.
+    std::size_t appends{0};
+    unsigned partition{0};  ///< of their stream
 
     bool usual() const noexcept { return written.empty() && !told && !looks && log == nullptr; }
 };
@@ -156,12 +159,12 @@ struct ChangeColumns {
 /// 3. with an operation: home, id, attempt, answer, retention in microseconds;
 /// 4. for the action: the version (update, erase, verify), the state's own key (update_respelled), or the
 ///    number of the key (insert), and the values;
-/// 5. with a log: the number of the stream's lock;
+/// 5. with a log: the number of the stream's lock; or, if the statement appends, `add_change_params`;
 /// 6. last, with an operation, `Refusal::error` or `ChangeColumns::looks`: `race_word`.
 ///
-/// A change on which nothing else depends returns the new version, or no row. That is cheaper than to be told
-/// at once why a change was refused; the reason is asked for only then. Every other change returns the
-/// columns of `ChangeColumn`.
+/// A change on which nothing else but events depends returns the new version, or no row. That is cheaper
+/// than to be told at once why a change was refused; the reason is asked for only then. Every other change
+/// returns the columns of `ChangeColumn`.
 std::string change_text(
     Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation,
     Refusal refusal, ChangeColumns columns = {});

@@ -70,6 +70,13 @@ struct RowChange {
     std::string stream{};  // whose events they are, see `TableCore::prepare_events`
 };
 
+/// Where the events of a change are appended.
+enum class WithEvents : unsigned char {
+    none,    ///< elsewhere, or there are none
+    behind,  ///< by statements behind that of the change
+    within,  ///< by the same statement, see `EventSink::fit_the_change`
+};
+
 /// What the statement of the change does.
 RowAction action_of(RowChange const& change) noexcept;
 
@@ -255,11 +262,11 @@ public:
     static Outcome<void> check(RowChange const& change);
     /// Whether there is anything to ask the server.
     static bool has_effect(RowChange const& change) noexcept;
-    /// Adds the statement of one change; the parameters are in the order of `change_text`. `with_events`: and
-    /// those that append its events if the change was made.
+    /// Adds the statement of one change; the parameters are in the order of `change_text`. Its events are
+    /// appended if the change was made.
     Outcome<void> add_change(
         KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
-        Refusal refusal = Refusal::reply, bool with_events = false) const;
+        Refusal refusal = Refusal::reply, WithEvents with_events = WithEvents::none) const;
     bool add_operation(KnownTable const& known, Params& params, OperationCommit const& operation) const;
 
     // ---- events of the changes ------------------------------------------------------------------

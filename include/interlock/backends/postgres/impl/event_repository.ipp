@@ -258,39 +258,24 @@ Outcome<Appended> BasicEventRepository<R>::carry_out(
     auto const& log = *shared_->log;
     auto const events = interlock::detail::with_ids(append.events, runtime());
     verb::AppendEvents const asked{append.stream, append.expected, events, append.id};
-    detail::Batch batch;
-    log.add_lock(batch, append.stream.bytes());
-    log.add_append(batch, asked);
-    auto exchange = shared_->pool->run(batch, detail::Access::commit, until);
-    if (!exchange)
-        return std::move(exchange).failure();
-    if (exchange->error)
-        return log.append_failed(*exchange->error, detail::Access::commit);
-    auto appended = judge_append(asked, exchange->replies);
-    if (appended && !appended->duplicate)
-        shared_->pool->subscriber().announce(log.wake_hash_of(append.stream.bytes()));
-    return appended;
-}
-
-template <class R>
-Outcome<Appended> BasicEventRepository<R>::judge_append(
-    verb::AppendEvents const& append, std::vector<detail::Reply> const& replies) const
-{
-    auto const& first = replies[1];
-    if (auto const number = first.number(0, detail::known_number))
-        return Appended{true, *number, first.number(0, detail::known_position).value_or(0)};
-    auto const last = first.number(0, detail::stream_number).value_or(0);
-    if (!append.expected.allows(last))
-        return detail::failed(Errc::version_conflict, {"the stream is at number ", std::to_string(last)});
-    auto const& end = replies.back();
-    std::size_t const column = replies.size() == 2 ? std::size_t{detail::append_number} : 0;
-    auto const number = end.number(0, column);
-    auto const position = end.number(0, column + 1);
-    if (!number || !position)
-        return detail::failed(
-            Errc::constraint_violated,
-            {"postgres: a trigger or a rule of ", shared_->log->name(), " made nothing of the events"});
-    return Appended{false, *number, *position};
+    for (bool locks_first = log.contended(append.stream.bytes());; locks_first = true) {
+        detail::Batch batch;
+        log.add_append(batch, asked, locks_first);
+        auto exchange = shared_->pool->run(batch, detail::Access::commit, until);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error) {
+            // Of what is there already an older snapshot says nothing: neither a number, nor this append.
+            bool const raced = log.lost_race(*exchange->error, append.stream.bytes());
+            if (!locks_first && (raced || exchange->error->state == "23505"))
+                continue;
+            return log.append_failed(*exchange->error, detail::Access::commit);
+        }
+        auto appended = log.judge_append(asked, locks_first, exchange->replies);
+        if (appended && !appended->duplicate)
+            shared_->pool->subscriber().announce(log.wake_hash_of(append.stream.bytes()));
+        return appended;
+    }
 }
 
 template <class R>

@@ -9,6 +9,9 @@
 #include <interlock/backends/redis/detail/event_log.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/raw_changes.hpp>
+#include <interlock/backends/redis/reply.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/errc.hpp>
 #include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/outcome.hpp>
 
@@ -16,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace interlock {
 inline namespace v0 {
@@ -52,8 +56,15 @@ void add_events(
     Command& command, RawChanges& changes, KeySpace const& keys, std::size_t shard, EventLogPlace const& log,
     R const& runtime)
 {
-    command.add(log.max_events);
-    command.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
+    bool const looks = log.looks(shard, runtime.now());
+    if (looks)
+        command.add(log.max_events);
+    else
+        command.add(std::string_view{});
+    if (looks || log.has_readers(shard))
+        command.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
+    else
+        command.add(std::string_view{});
     for (auto const& change : changes)
         if (!change.events.empty())
             command.add(change.events.size());
@@ -61,6 +72,19 @@ void add_events(
         for (auto const& event : change.events)
             add_event(command, *change.key, event, log.writer, runtime);
     command.add(changes.streams());
+}
+
+/// Notes what the end of a commit with events says of the log. Whether its readers are to be woken.
+inline bool note_commit(
+    EventLogPlace const& log, std::size_t shard, ReplyView reply, Outcome<CommitResult> const& done) noexcept
+{
+    if (!done && done.errc() == Errc::overloaded)
+        log.note_full(shard);
+    if (!done || done->duplicate)
+        return false;
+    if (reply.text().size() % 16 != 0)
+        log.note_readers(shard);
+    return true;
 }
 
 }  // namespace detail

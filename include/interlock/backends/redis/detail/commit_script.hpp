@@ -196,7 +196,8 @@ local operation, attempt = #KEYS % 2 == 0 and KEYS[#KEYS], ARGV[2 * count + 1]
 /// What a script that appends events defines. It knows `log` and `readers`, see `event_scripts.hpp`.
 ///
 /// `head_of`: how a stream ends. `append`: stores `many` events, whose words begin at `ARGV[at]`; how the
-/// stream ends then. `tell`: there is more to read; nobody is told of a log that nobody reads.
+/// stream ends then. `tell`: there is more to read; nobody is told of a log that nobody reads, and it is
+/// `known` whether anybody does, or asked. Whether anybody was told.
 inline constexpr std::string_view append_lua = R"lua(
 local function head_of(stream)
   local head = call('GET', stream) or '000000000000'
@@ -208,7 +209,7 @@ local function head_of(stream)
 end
 local function append(head, at, many)
   local number, way = tonumber(sub(head, 1, 12)), sub(head, 13)
-  for i = at, at + 2 * many - 2, 2 do
+  for i = at, at + many - 1 do
     local before, rest = sub(way, 1, 21), number
     while rest % 2 == 1 do
       rest = (rest - 1) / 2
@@ -216,22 +217,22 @@ local function append(head, at, many)
     end
     number = number + 1
     local id = call('XADD', log, '*', 'n', string.format('%012.0f', number) .. before .. sub(way, 1, 21),
-                    'h', ARGV[i], 'd', ARGV[i + 1])
+                    'e', ARGV[i])
     way = sub(id, 1, 14) .. sub('0000000' .. sub(id, 15), -7) .. way
     if #id > 20 then redis.pcall('XSETID', log, string.format('%.0f-0', sub(id, 1, 13) + 1)) end
   end
   return string.format('%012.0f', number) .. way
 end
-local function tell(channel)
-  if redis.pcall('EXISTS', readers) == 1 then
-    redis.pcall('SPUBLISH', sub(log, 1, -4) .. 'wake:' .. channel, 'f' .. log)
-  end
+local function tell(channel, known)
+  local told = channel ~= '' and (known or redis.pcall('EXISTS', readers) == 1)
+  if told then redis.pcall('SPUBLISH', sub(log, 1, -4) .. 'wake:' .. channel, 'f' .. log) end
+  return told
 end
 )lua";
 
 /// `commit_one_lua` with one event, and what `append_lua` does with it.
 inline constexpr std::string_view commit_one_event_lua = R"lua(
-if #KEYS == 6 and #ARGV == 8 then
+if #KEYS == 6 and #ARGV == 7 then
   local how = ARGV[1]
   if sub(how, 1, 1) == 'w' and sub(how, 18, 18) ~= '-' then
     local fit, log = #how == 33, KEYS[4]
@@ -245,7 +246,7 @@ if #KEYS == 6 and #ARGV == 8 then
       local head = call('GET', KEYS[6]) or '000000000000'
       local number = tonumber(sub(head, 1, 12))
       if number and number < 999999900000 and (#head - 12) % 21 == 0 and
-         call('XLEN', log) < tonumber(ARGV[3]) then
+         (ARGV[3] == '' or call('XLEN', log) < tonumber(ARGV[3])) then
         local from, rest = 13, number
         while rest % 2 == 1 do
           rest = (rest - 1) / 2
@@ -253,13 +254,14 @@ if #KEYS == 6 and #ARGV == 8 then
         end
         number = string.format('%012.0f', number + 1)
         local id = call('XADD', log, '*', 'n', number .. sub(head, 13, 33) .. sub(head, from, from + 20),
-                        'h', ARGV[6], 'd', ARGV[7])
+                        'e', ARGV[6])
         if #id > 20 then redis.pcall('XSETID', log, string.format('%.0f-0', sub(id, 1, 13) + 1)) end
         local version, place = sub(how, 18, 33), sub(id, 1, 14) .. sub('0000000' .. sub(id, 15), -7)
         call('MSET', KEYS[2], version .. ARGV[2], KEYS[6], number .. place .. sub(head, from))
         if #how > 33 then call('DEL', KEYS[3]) end
-        if redis.pcall('EXISTS', KEYS[5]) == 1 then
+        if ARGV[4] ~= '' and (ARGV[3] == '' or redis.pcall('EXISTS', KEYS[5]) == 1) then
           redis.pcall('SPUBLISH', sub(log, 1, -4) .. 'wake:' .. ARGV[4], 'f' .. log)
+          if ARGV[3] ~= '' then version = version .. 'r' end
         end
         return version
       end
@@ -269,9 +271,10 @@ end
 )lua";
 
 /// As `commit_script`, and behind its keys: log, readers, and the stream of each change with events. Behind
-/// its arguments: how many events the log may hold, the number of its wake channel, for each of those streams
-/// how many events it gets, then for each event header and data, and at last the number of those streams.
-/// Returns what `commit_script` does, or {'full'}.
+/// its arguments: how many events the log may hold, or '' if that and whether it has readers was looked at
+/// lately; the number of its wake channel, or '' if it then had none; for each of those streams how many
+/// events it gets, then each event, and at last the number of those streams. Returns what `commit_script`
+/// does, or {'full'}. Behind the versions stands 'r' if it was looked and there are readers.
 inline Script const& commit_events_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(
@@ -289,7 +292,7 @@ for i = 1, #KEYS - size - 2 do
   heads[i] = head_of(KEYS[size + 2 + i])
   events = events + ARGV[at + 1 + i]
 end
-if call('XLEN', log) + events > tonumber(ARGV[at]) then return {'full'} end
+if ARGV[at] ~= '' and call('XLEN', log) + events > tonumber(ARGV[at]) then return {'full'} end
 )lua",
         prepare_changes_lua, R"lua(
 for i = 1, #heads do need('SET', KEYS[size + 2 + i], '') end
@@ -298,10 +301,10 @@ local from = at + 2 + #heads
 for i = 1, #heads do
   local many = tonumber(ARGV[at + 1 + i])
   heads[i] = append(heads[i], from, many)
-  from = from + 2 * many
+  from = from + many
 end
 for i = 1, #heads do call('SET', KEYS[size + 2 + i], heads[i]) end
-tell(ARGV[at + 1])
+if tell(ARGV[at + 1], ARGV[at] == '') and ARGV[at] ~= '' then versions = versions .. 'r' end
 )lua",
         make_changes_lua);
     return script;

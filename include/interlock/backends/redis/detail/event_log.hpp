@@ -3,16 +3,19 @@
 #ifndef INTERLOCK_BACKENDS_REDIS_DETAIL_EVENT_LOG_HPP
 #define INTERLOCK_BACKENDS_REDIS_DETAIL_EVENT_LOG_HPP
 
-// Events as the scripts take and give them. A header is eight words, each behind its length and a colon:
-// `5:sku-1` and so on. They are stream, id, type, version, correlation, cause, traceparent and writer.
+// Events as the scripts take and give them: eight words, each behind its length and a colon, `5:sku-1` and so
+// on, and behind them the data. The words are stream, id, type, version, correlation, cause, traceparent and
+// writer.
 
 #include <interlock/backends/redis/detail/command.hpp>
 #include <interlock/backends/redis/detail/stored.hpp>
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/recorded_events.hpp>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstddef>
@@ -34,9 +37,46 @@ struct EventLogPlace {
     std::size_t shards;
     std::size_t max_events;
     std::string writer;
+    /// What is known of the log of a shard.
+    struct Known {
+        std::atomic<TimePoint> looked{};  // when a commit has last looked; no time: the next one looks
+        std::atomic<bool> has_readers{false};
+    };
+    std::unique_ptr<Known[]> known{std::make_unique<Known[]>(shards)};
+
+    /// Of a log that may hold no more, each commit looks how full it is, and whether anybody is to be told.
+    /// Of another one it is the first commit of this client in a millisecond, since each of the two is a
+    /// tenth of what an event costs the server. So such a log exceeds its bound by no more than what comes
+    /// in a millisecond, and its first reader may not be told in the millisecond after it came.
+    static constexpr std::size_t small = 65'536;
+
+    /// Whether a commit looks now.
+    bool looks(std::size_t shard, TimePoint now) const noexcept
+    {
+        if (max_events <= small)
+            return true;
+        auto& looked = known[shard].looked;
+        auto last = looked.load(std::memory_order_relaxed);
+        bool const due = last == TimePoint{} || now < last || now - last >= std::chrono::milliseconds{1};
+        return due && looked.compare_exchange_strong(last, now, std::memory_order_relaxed);
+    }
+    /// Whether a commit that has looked has found readers.
+    bool has_readers(std::size_t shard) const noexcept
+    {
+        return known[shard].has_readers.load(std::memory_order_relaxed);
+    }
+    /// What a commit has found.
+    void note_readers(std::size_t shard) const noexcept
+    {
+        known[shard].has_readers.store(true, std::memory_order_relaxed);
+    }
+    void note_full(std::size_t shard) const noexcept
+    {
+        known[shard].looked.store({}, std::memory_order_relaxed);
+    }
 };
 
-/// Adds header and data of an event.
+/// Adds an event, one word.
 template <class R>
 void add_event(
     Command& command, Key const& stream, NewEvent const& event, std::string_view writer, R const& runtime)
@@ -53,14 +93,14 @@ void add_event(
         event.because.traceparent,
         writer};
     std::array<std::array<char, 20>, 8> lengths;
-    std::array<std::string_view, 24> parts;
+    std::array<std::string_view, 25> parts;
     for (std::size_t i = 0; i < words.size(); ++i) {
         parts[3 * i] = Command::write_number(lengths[i], words[i].size());
         parts[3 * i + 1] = ":";
         parts[3 * i + 2] = words[i];
     }
+    parts[24] = event.data;
     command.add_parts(parts);
-    command.add(event.data);
 }
 
 // A position is the time of the id, in milliseconds, and 21 bits for the number within it. A log reaches 2^20
@@ -108,14 +148,13 @@ inline std::optional<std::string_view> take_word(std::string_view& header) noexc
 
 /// The event that an entry of the log is. Nothing: it is damaged.
 inline std::optional<Event> read_event(
-    std::string_view id, std::string_view number, std::string_view header, std::string_view data,
-    unsigned partition)
+    std::string_view id, std::string_view number, std::string_view rest, unsigned partition)
 {
     auto const position = position_of(id);
     auto const count = number_of(number.substr(0, std::min<std::size_t>(number.size(), 12)));
     std::array<std::string_view, 8> words;
     for (auto& word : words) {
-        auto const taken = take_word(header);
+        auto const taken = take_word(rest);
         if (!taken)
             return std::nullopt;
         word = *taken;
@@ -131,7 +170,7 @@ inline std::optional<Event> read_event(
     event.number = *count;
     event.partition = partition;
     event.position = *position;
-    event.data = data;
+    event.data = rest;
     event.recorded_at = std::chrono::sys_time<std::chrono::microseconds>{
         std::chrono::milliseconds{*position >> bits_within_millisecond}};
     return event;

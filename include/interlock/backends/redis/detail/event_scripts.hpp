@@ -10,7 +10,7 @@
 //
 //   log       stream: an entry for each event, under an id that the server makes (time in ms, and a number
 //             within it): n is its number in its stream, 12 digits, behind it the place of the event before
-//             it, and behind that a place further back; h is the header, d the data
+//             it, and behind that a place further back; e is the event, see `event_log.hpp`
 //   stream    string, one per key: 12 digits of the number of its last event, then the way back: the place
 //             of that event, and of earlier ones
 //   readers   hash: r:<consumer> is the place that it has come to, `trimmed` that of the last event that was
@@ -55,7 +55,7 @@ end
 inline constexpr std::string_view fields_lua = R"lua(
 local function fields_of(entry)
   local fields = entry[2]
-  if #fields ~= 6 or fields[1] ~= 'n' or #fields[2] < 12 or fields[3] ~= 'h' or fields[5] ~= 'd' then
+  if #fields ~= 4 or fields[1] ~= 'n' or #fields[2] < 12 or fields[3] ~= 'e' then
     error({err = 'CORRUPT an event in the log is damaged'})
   end
   return fields
@@ -64,7 +64,7 @@ end
 
 /// KEYS: log, readers. ARGV: the place behind which to read, how many events, how many bytes of them.
 /// Returns an array: the place of the last event that was removed ('' for none), the last place that the log
-/// ever had ('' if there are events to read), 1 if there are more events, and for each event id, n, h, d.
+/// ever had ('' if there are events to read), 1 if there are more events, and for each event id, n, e.
 inline Script const& read_events_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(locals_lua, places_lua, fields_lua, R"lua(
@@ -75,13 +75,13 @@ repeat
   local page = call('XRANGE', KEYS[1], from, '+', 'COUNT', string.format('%.0f', wanted))
   for i = 1, #page do
     local id, fields = page[i][1], fields_of(page[i])
-    room = room - #fields[2] - #fields[4] - #fields[6] - 64
+    room = room - #fields[2] - #fields[4] - 64
     if got == limit or (got > 0 and room < 0) then
       out[3] = 1
       return out
     end
-    out[at + 1], out[at + 2], out[at + 3], out[at + 4] = id, fields[2], fields[4], fields[6]
-    at, got, from = at + 4, got + 1, '(' .. id
+    out[at + 1], out[at + 2], out[at + 3] = id, fields[2], fields[4]
+    at, got, from = at + 3, got + 1, '(' .. id
   end
 until #page < wanted
 if got == 0 then out[2] = last_of(KEYS[1]) end
@@ -91,7 +91,7 @@ return out
 }
 
 /// KEYS: log, stream. ARGV: the number behind which to read, how many events, how many bytes of them.
-/// Returns an array: 1 if there are more events, and for each event id, n, h, d.
+/// Returns an array: 1 if there are more events, and for each event id, n, e.
 inline Script const& read_stream_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(locals_lua, fields_lua, R"lua(
@@ -105,7 +105,7 @@ local function entry(place)
   local found = place ~= '' and call('XRANGE', log, place, place)[1]
   if not found then return nil end
   local fields = fields_of(found)
-  return {found[1], fields[2], fields[4], fields[6]}
+  return {found[1], fields[2], fields[4]}
 end
 -- The event of this number, or the first one behind it that is kept, and that one's number.
 local function find(target)
@@ -136,10 +136,10 @@ repeat
   -- From the last one back to the first; of too many bytes the first ones stay.
   while found do
     events[number], bottom = found, number
-    room = room - #found[2] - #found[3] - #found[4] - 64
+    room = room - #found[2] - #found[3] - 64
     while room < 0 and top > bottom do
       local gone = events[top]
-      room = room + #gone[2] + #gone[3] + #gone[4] + 64
+      room = room + #gone[2] + #gone[3] + 64
       events[top] = nil
       top = top - 1
     end
@@ -154,8 +154,8 @@ until not short or top < to or to - bottom + 1 >= limit or to == last
 local out, at = {top < last and top - bottom + 1 < limit and 1 or 0}, 1
 for number = bottom, top do
   local event = events[number]
-  out[at + 1], out[at + 2], out[at + 3], out[at + 4] = event[1], event[2], event[3], event[4]
-  at = at + 4
+  out[at + 1], out[at + 2], out[at + 3] = event[1], event[2], event[3]
+  at = at + 3
 end
 return out
 )lua");
@@ -164,14 +164,14 @@ return out
 
 /// KEYS: log, readers, stream, appends, appended. ARGV: how many events the log may hold, the number of its
 /// wake channel, the number that the stream is expected to be at ('-1' for any), the name of the append ('':
-/// it has none), then for each event header and data. Returns {'appended' or 'duplicate', number, place},
+/// it has none), then each event. Returns {'appended' or 'duplicate', number, place},
 /// {'conflict', number} or {'full'}.
 inline Script const& append_events_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(
         locals_lua, R"lua(
 local log, readers, stream, name, expected = KEYS[1], KEYS[2], KEYS[3], ARGV[4], tonumber(ARGV[3])
-local many = (#ARGV - 4) / 2
+local many = #ARGV - 4
 )lua",
         append_lua, need_lua, R"lua(
 if name ~= '' then

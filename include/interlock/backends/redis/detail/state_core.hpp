@@ -175,13 +175,16 @@ private:
     std::optional<Failure> encode(RawChanges const& changes, RawChange const& change, std::string& out) const;
     /// Why a value cannot be stored, if so. Adds what is to become of each key to `command`.
     std::optional<Failure> add_changes(Command& command, RawChanges& changes) const;
-    /// What a commit has just brought events to, so that its readers in this process hear of it at once.
+    /// What a commit brings events to: its readers in this process hear at once that it was applied.
     struct Told {
         std::shared_ptr<ClientState<R>> client{};  // null: there were no events
         std::uint64_t log{0};
-        void operator()() const
+        EventLogHandle place{};
+        std::size_t shard{0};
+        template <class Done>  // an `Outcome<CommitResult>`
+        void operator()(ReplyView reply, Done const& done) const
         {
-            if (client)
+            if (client && note_commit(*place.get(), shard, reply, done))
                 client->subscriber().wake(log);
         }
     };

@@ -163,7 +163,8 @@ private:
 /// What the script has answered to a commit of so many changes.
 inline Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_of)
 {
-    if (reply.is(ReplyType::string) && reply.text().size() == 16 * changes)
+    // Behind the versions a commit with events may say something else.
+    if (reply.is(ReplyType::string) && reply.text().size() / 16 == changes && reply.text().size() % 16 <= 1)
         return Outcome<CommitResult>{std::in_place};
     return not_committed(reply, changes, key_of);
 }

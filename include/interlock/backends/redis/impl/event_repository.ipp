@@ -43,9 +43,8 @@ INTERLOCK_DECL std::size_t most_of_page(std::size_t limit) noexcept
 INTERLOCK_DECL Outcome<void> take_events(
     ReplyView reply, std::size_t head, unsigned partition, std::vector<Event>& events)
 {
-    for (auto i = head; i + 3 < reply.size(); i += 4) {
-        auto event = read_event(
-            reply[i].text(), reply[i + 1].text(), reply[i + 2].text(), reply[i + 3].text(), partition);
+    for (auto i = head; i + 2 < reply.size(); i += 3) {
+        auto event = read_event(reply[i].text(), reply[i + 1].text(), reply[i + 2].text(), partition);
         if (!event)
             return damaged("an event in the log is damaged");
         events.push_back(*std::move(event));

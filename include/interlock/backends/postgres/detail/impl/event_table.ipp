@@ -207,12 +207,17 @@ INTERLOCK_DECL std::int64_t EventTable::lock_number(std::string_view stream) con
     return static_cast<std::int64_t>(stable_hash("stream", stream));
 }
 
-INTERLOCK_DECL std::string EventTable::lock_words(std::string_view number) const
+INTERLOCK_DECL std::string EventTable::lock_expression(std::string_view number) const
 {
     // The table is its oid, whatever name it was found by.
     return joined_text(
-        {"set_config('interlock.appends', 't' || pg_advisory_xact_lock(hashint8extended(", number, ", ",
-         quoted_text(events_.quoted), "::regclass::oid::bigint))::text, true)"});
+        {"pg_advisory_xact_lock(hashint8extended(", number, ", ", quoted_text(events_.quoted),
+         "::regclass::oid::bigint))::text"});
+}
+
+INTERLOCK_DECL std::string EventTable::lock_words(std::string_view number) const
+{
+    return joined_text({"set_config('interlock.appends', 't' || ", lock_expression(number), ", true)"});
 }
 
 INTERLOCK_DECL void EventTable::add_lock(Batch& batch, std::string_view stream) const
@@ -222,59 +227,112 @@ INTERLOCK_DECL void EventTable::add_lock(Batch& batch, std::string_view stream) 
     batch.add(lock_, std::move(params));
 }
 
+/// How many parameters an event has.
+inline constexpr std::array event_casts{"::text", "::text", "::integer", "::bytea",
+                                        "::text", "::text", "::text"};
+
+/// Takes the lock by which readers know who appends, and is ''. Its name is made of the transaction's id,
+/// which is drawn by that.
+inline constexpr std::string_view appender_lock =
+    "pg_advisory_xact_lock_shared({log}::integer, (pg_current_xact_id()::text::bigint & 2147483647)::integer)"
+    "::text";
+
+/// The number of the stream's last event: of one that is there, or else of one that was trimmed.
+inline constexpr std::string_view last_number =
+    R"(coalesce((SELECT number FROM {table} WHERE stream = {stream} ORDER BY number DESC LIMIT 1),
+        (SELECT number FROM {streams} WHERE stream = {stream}), 0))";
+
+INTERLOCK_DECL std::string EventTable::insertion(
+    SqlWords words, std::size_t count, Numbers const& numbers, std::string_view from,
+    std::string_view expected) const
+{
+    auto const parameter = [](std::size_t number) { return joined_text({"$", std::to_string(number)}); };
+    std::string rows;
+    auto at = numbers.events;
+    for (std::size_t i = 0; i < count; ++i) {
+        append(rows, {i == 0 ? "(" : ", (", std::to_string(i + 1)});
+        for (auto const* cast : event_casts)
+            append(rows, {", ", parameter(++at), cast});
+        rows += ')';
+    }
+    words.set("rows", std::move(rows));
+    words.set("stream", parameter(numbers.stream) + "::bytea");
+    words.set("writer", parameter(numbers.writer) + "::text");
+    words.set(
+        "append", numbers.append == 0 ? "NULL"
+                                      : joined_text(
+                                            {"CASE WHEN v.i = ", std::to_string(count), " THEN ",
+                                             parameter(numbers.append), "::bytea END"}));
+    words.set("from", std::string(from));
+    words.set("expected", std::string(expected));
+    if (expected.empty())
+        words.set("last", words.line(last_number));
+    return words.line(R"(INSERT INTO {table} (partition, position, stream, number, id, type, version, data,
+        correlation, cause, traceparent, writer, append, recorded_at)
+        SELECT {partition}, nextval({sequence}), {stream}, {last} + v.i, v.id, v.type, v.version, v.data,
+        v.correlation, v.cause, v.traceparent, {writer}, {append}, clock_timestamp()
+        FROM {from} CROSS JOIN (VALUES {rows}) AS v
+        (i, id, type, version, data, correlation, cause, traceparent) WHERE lock = ''{expected})");
+}
+
 INTERLOCK_DECL std::string EventTable::append_text(
     Appending how, unsigned partition, std::size_t count, bool is_last) const
 {
     // 1: the stream, 2: the writer, 3: the append's id (of its first and its last part), 4: the expected
-    // number (of its first part); then those of each event.
+    // number (of its first part), 5: the number of the lock (of a first part that takes it); then those of
+    // each event. Of `plain`: stream, writer, the number of the lock, and the events.
     bool const by_itself = how != Appending::with_commit;
-    std::size_t parameter = how == Appending::first ? 4 : by_itself && is_last ? 3 : 2;
-    std::string rows;
-    static constexpr std::array casts{"::text", "::text", "::integer", "::bytea",
-                                      "::text", "::text", "::text"};
-    for (std::size_t i = 0; i < count; ++i) {
-        append(rows, {i == 0 ? "(" : ", (", std::to_string(i + 1)});
-        for (auto const* cast : casts)
-            append(rows, {", $", std::to_string(++parameter), cast});
-        rows += ')';
-    }
+    bool const begins = how == Appending::first || how == Appending::alone;
     auto words = this->words(partition);
-    words.set("rows", std::move(rows));
-    words.set("if", how == Appending::first ? "" : " WHERE current_setting('interlock.appends', true) = 't'");
-    words.set(
-        "append", by_itself && is_last
-                      ? joined_text({"CASE WHEN v.i = ", std::to_string(count), " THEN $3::bytea END"})
-                      : "NULL");
-    words.set(
-        "expected", how == Appending::first
-                        ? " WHERE ($4::bigint = -1 OR b.last = $4::bigint) AND NOT EXISTS (SELECT FROM d)"
-                        : "");
-    std::string text = R"(WITH x AS MATERIALIZED (SELECT
-        (pg_current_xact_id()::text::bigint & 2147483647)::integer AS id{if}),
-        a AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({log}::integer, x.id)::text AS lock FROM x),
-        b AS MATERIALIZED (SELECT greatest(
-        coalesce((SELECT max(number) FROM {table} WHERE stream = $1::bytea), 0),
-        coalesce((SELECT number FROM {streams} WHERE stream = $1::bytea), 0)) AS last
-        FROM a WHERE a.lock = ''))";
-    if (how == Appending::first)
-        text += R"(, d AS MATERIALIZED (SELECT number, position FROM {table}
-            WHERE stream = $1::bytea AND append = $3::bytea))";
-    text += by_itself ? ", n AS (" : " ";
-    text += R"(INSERT INTO {table} (partition, position, stream, number, id, type, version, data,
-        correlation, cause, traceparent, writer, append, recorded_at)
-        SELECT {partition}, nextval({sequence}), $1::bytea, b.last + v.i, v.id, v.type, v.version, v.data,
-        v.correlation, v.cause, v.traceparent, $2::text, {append}, clock_timestamp()
-        FROM b CROSS JOIN (VALUES {rows}) AS v (i, id, type, version, data, correlation, cause, traceparent)
-        {expected})";
-    if (by_itself)
-        text += " RETURNING number, position)";
-    if (how == Appending::first)
-        text += R"( SELECT (SELECT last FROM b), (SELECT number FROM d), (SELECT position FROM d),
-            (SELECT max(number) FROM n), (SELECT max(position) FROM n),
-            set_config('interlock.appends', CASE WHEN EXISTS (SELECT FROM n) THEN 't' ELSE '' END, true))";
-    else if (by_itself)
-        text += " SELECT max(number), max(position) FROM n";
-    return words.line(text);
+    words.set("stream", "$1::bytea");
+    if (how == Appending::plain)
+        return insert_words(
+                   partition, count, 1, joined_text({"(SELECT ", locks_words(partition, 1), " AS lock) a"})) +
+               " RETURNING number, position";
+    Numbers numbers;
+    numbers.append = by_itself && is_last ? 3 : 0;
+    numbers.events = how == Appending::alone ? 5 : begins ? 4 : numbers.append == 0 ? 2 : 3;
+    words.set("stream_lock", how == Appending::alone ? " || " + lock_expression("$5::bigint") : "");
+    words.set("if", begins ? "" : " WHERE current_setting('interlock.appends', true) = 't'");
+    words.set("appender", words.line(appender_lock));
+    auto text = words.line("WITH a AS MATERIALIZED (SELECT {appender}{stream_lock} AS lock{if})");
+    if (!begins) {
+        append(text, {by_itself ? ", n AS (" : " ", insertion(std::move(words), count, numbers, "a", "")});
+        if (by_itself)
+            text += " RETURNING number, position) SELECT max(number), max(position) FROM n";
+        return text;
+    }
+    words.set("number", words.line(last_number));
+    text += words.line(R"(, b AS MATERIALIZED (SELECT {number} AS last FROM a WHERE lock = ''),
+        d AS MATERIALIZED (SELECT number, position FROM {table}
+        WHERE stream = {stream} AND append = $3::bytea), n AS ()");
+    words.set("last", "(SELECT last FROM b)");
+    text += insertion(
+        std::move(words), count, numbers, "a",
+        " AND ($4::bigint = -1 OR (SELECT last FROM b) = $4::bigint) AND NOT EXISTS (SELECT FROM d)");
+    text += R"( RETURNING number, position)
+        SELECT (SELECT last FROM b), (SELECT number FROM d), (SELECT position FROM d),
+        (SELECT max(number) FROM n), (SELECT max(position) FROM n))";
+    if (!is_last)  // for the parts behind it
+        text +=
+            ", set_config('interlock.appends', CASE WHEN EXISTS (SELECT FROM n) THEN 't' ELSE '' END, true)";
+    return text;
+}
+
+INTERLOCK_DECL std::string EventTable::locks_words(unsigned partition, std::size_t parameter) const
+{
+    auto const number = joined_text({"$", std::to_string(parameter + 2), "::bigint"});
+    return joined_text({words(partition).line(appender_lock), " || ", lock_expression(number)});
+}
+
+INTERLOCK_DECL std::string EventTable::insert_words(
+    unsigned partition, std::size_t count, std::size_t parameter, std::string_view from) const
+{
+    Numbers numbers;
+    numbers.stream = parameter;
+    numbers.writer = parameter + 1;
+    numbers.events = parameter + 2;
+    return insertion(words(partition), count, numbers, from, "");
 }
 
 INTERLOCK_DECL Statement const& EventTable::statement(
@@ -289,20 +347,8 @@ INTERLOCK_DECL Statement const& EventTable::statement(
     return at->second;
 }
 
-INTERLOCK_DECL void EventTable::add_part(
-    Batch& batch, Appending how, std::string_view stream, std::span<NewEvent const> events,
-    verb::AppendEvents const* append) const
+INTERLOCK_DECL void EventTable::add_event_params(Params& params, std::span<NewEvent const> events)
 {
-    Params params;
-    params.bytes(stream);
-    params.text(options_.writer);
-    bool const is_last = append != nullptr && &events.back() == &append->events.back();
-    if (append != nullptr && append->id != nullptr && (is_last || how == Appending::first))
-        params.bytes(append->id->value());
-    else if (is_last || how == Appending::first)
-        params.null();
-    if (how == Appending::first)
-        params.number(append->expected.number());
     for (auto const& event : events) {
         params.text(event.id);
         params.text(event.type);
@@ -312,6 +358,44 @@ INTERLOCK_DECL void EventTable::add_part(
         params.text(event.because.cause);
         params.text(event.because.traceparent);
     }
+}
+
+INTERLOCK_DECL std::size_t EventTable::change_params(std::size_t count) const noexcept
+{
+    return 3 + count * event_casts.size();
+}
+
+INTERLOCK_DECL void EventTable::add_change_params(
+    Params& params, std::string_view stream, std::span<NewEvent const> events) const
+{
+    params.bytes(stream);
+    params.text(options_.writer);
+    params.number(lock_number(stream));
+    add_event_params(params, events);
+}
+
+INTERLOCK_DECL void EventTable::add_part(
+    Batch& batch, Appending how, std::string_view stream, std::span<NewEvent const> events,
+    verb::AppendEvents const* append) const
+{
+    Params params;
+    params.bytes(stream);
+    params.text(options_.writer);
+    bool const is_last = append != nullptr && &events.back() == &append->events.back();
+    bool const begins = how == Appending::first || how == Appending::alone;
+    if (how == Appending::plain) {
+        params.number(lock_number(stream));
+    } else if (is_last || begins) {
+        if (append->id != nullptr)
+            params.bytes(append->id->value());
+        else
+            params.null();
+    }
+    if (begins)
+        params.number(append->expected.number());
+    if (how == Appending::alone)
+        params.number(lock_number(stream));
+    add_event_params(params, events);
     batch.add(statement(how, partition(stream), events.size(), is_last), std::move(params));
 }
 
@@ -334,14 +418,78 @@ INTERLOCK_DECL void EventTable::add_events(
     }
 }
 
-INTERLOCK_DECL void EventTable::add_append(Batch& batch, verb::AppendEvents const& append) const
+INTERLOCK_DECL Appending EventTable::way_of(verb::AppendEvents const& append, bool locks_first) noexcept
 {
+    if (locks_first)
+        return Appending::first;
+    bool const is_plain = append.id == nullptr && append.expected.number() == -1 &&
+                          next_part(append.events.size()) == append.events.size();
+    return is_plain ? Appending::plain : Appending::alone;
+}
+
+INTERLOCK_DECL void EventTable::add_append(
+    Batch& batch, verb::AppendEvents const& append, bool locks_first) const
+{
+    if (locks_first)
+        add_lock(batch, append.stream.bytes());
     auto events = append.events;
-    for (auto how = Appending::first; !events.empty(); how = Appending::further) {
+    for (auto how = way_of(append, locks_first); !events.empty(); how = Appending::further) {
         auto const part = events.first(next_part(events.size()));
         add_part(batch, how, append.stream.bytes(), part, &append);
         events = events.subspan(part.size());
     }
+}
+
+INTERLOCK_DECL Outcome<Appended> EventTable::judge_append(
+    verb::AppendEvents const& append, bool locks_first, std::span<Reply const> replies) const
+{
+    auto const& end = replies.back();
+    std::size_t column = 0;
+    if (way_of(append, locks_first) != Appending::plain) {
+        auto const& first = replies[locks_first ? 1 : 0];
+        if (auto const number = first.number(0, known_number))
+            return Appended{true, *number, first.number(0, known_position).value_or(0)};
+        auto const last = first.number(0, stream_number).value_or(0);
+        if (!append.expected.allows(last))
+            return failed(Errc::version_conflict, {"the stream is at number ", std::to_string(last)});
+        column = &end == &first ? std::size_t{append_number} : 0;
+    }
+    auto const rows = end.rows();
+    auto const number = rows == 0 ? std::nullopt : end.number(rows - 1, column);
+    auto const position = rows == 0 ? std::nullopt : end.number(rows - 1, column + 1);
+    if (!number || !position)
+        return failed(
+            Errc::constraint_violated,
+            {"postgres: a trigger or a rule of ", events_.text, " made nothing of the events"});
+    return Appended{false, *number, *position};
+}
+
+// ---- races for a stream's next number -----------------------------------------------------------
+
+INTERLOCK_DECL bool EventTable::contended(std::string_view stream) const noexcept
+{
+    auto const number = lock_number(stream);
+    return place_of(number).load(std::memory_order_relaxed) == number;
+}
+
+INTERLOCK_DECL bool EventTable::fit_the_change(
+    std::string_view stream, std::span<NewEvent const> events) const noexcept
+{
+    return !events.empty() && next_part(events.size()) == events.size() && !contended(stream);
+}
+
+INTERLOCK_DECL bool EventTable::lost_race(SqlError const& error, std::string_view stream) const
+{
+    if (error.state != "23505" || error.raised)
+        return false;
+    {
+        std::lock_guard const lock(mutex_);
+        if (error.constraint != number_constraint_)
+            return false;
+    }
+    auto const number = lock_number(stream);
+    place_of(number).store(number, std::memory_order_relaxed);
+    return true;
 }
 
 INTERLOCK_DECL Failure EventTable::append_failed(SqlError const& error, Access access) const

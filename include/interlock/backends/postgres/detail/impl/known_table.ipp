@@ -180,6 +180,8 @@ INTERLOCK_DECL void KnownTable::add_change(
         columns.told ? 't' : '-',
         columns.looks ? 'l' : '-',
         columns.log != nullptr ? 's' : '-'};
+    if (columns.appends > 0)
+        append(form, {std::to_string(columns.appends), " ", std::to_string(columns.partition), " "});
     form += columns.written;
     if (auto const* const statement = made(form))
         return batch.add(*statement, std::move(params));

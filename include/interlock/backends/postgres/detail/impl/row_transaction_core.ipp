@@ -281,8 +281,11 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
     auto const at = batch.size();
     bool const plain = at == 0 && operation == nullptr && change.version != no_version &&
                        !store_->needs_care(*known_, change);
+    auto const* const log = change.events.empty() ? nullptr : store_->options.events.get();
+    bool const within = log != nullptr && log->fit_the_change(change.stream, change.events);
     if (auto added = store_->add_change(
-            *known_, batch, change, operation, plain ? Refusal::reply : Refusal::error, true);
+            *known_, batch, change, operation, plain ? Refusal::reply : Refusal::error,
+            within ? WithEvents::within : WithEvents::behind);
         !added)
         return std::move(added).failure();
     auto const behind_events = batch.size();
@@ -293,7 +296,8 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
     if (done->error) {
         end();
         auto const first = at + (store_->reads_again(*known_, change) ? 2 : 1);
-        if (done->error->step >= first && done->error->step < behind_events)
+        bool const of_events = done->error->step >= first && done->error->step < behind_events;
+        if (of_events || (within && log->lost_race(*done->error, change.stream)))
             return events_refused(*done->error, operation, until);
         if (!is_race(*done->error))
             return error_refused(*done->error, {&change, 1}, operation, until);

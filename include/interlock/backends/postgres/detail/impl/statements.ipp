@@ -69,6 +69,13 @@ public:
         return joined_text({"$", std::to_string(++count_), cast});
     }
 
+    /// The number of the first of the `count` next ones.
+    std::size_t next_ones(std::size_t count)
+    {
+        count_ += static_cast<int>(count);
+        return static_cast<std::size_t>(count_) - count + 1;
+    }
+
     /// The bytes by which records of a key are kept.
     std::string record_key(Table const& t)
     {
@@ -212,9 +219,15 @@ public:
         if (with_operation_)
             add_new_record();
         words_.set("stream_lock", "");
-        if (columns_.log != nullptr)
+        if (columns_.appends > 0)
+            add_append(reads);
+        else if (columns_.log != nullptr)
             words_.set("stream_lock", joined_text({", (SELECT ", next_stream_lock(), " FROM w)"}));
-        return with_ + (refusal == Refusal::error ? error_if_refused() : reasons());
+        if (refusal == Refusal::error)
+            return with_ + error_if_refused();
+        if (!reads && !fenced_ && !with_operation_ && !columns_.looks && columns_.appends > 0)
+            return joined_text({with_, " SELECT version", told("w."), " FROM w"});
+        return with_ + reasons();
     }
 
 private:
@@ -230,12 +243,32 @@ private:
 
     /// Takes the lock of a stream, the next parameter, see `ChangeColumns::log`.
     std::string next_stream_lock() { return columns_.log->lock_words(parameters_.next("::bigint")); }
-    /// What a plain change returns for that: it does so if it is made.
-    void set_plain_lock()
+    /// What a change returns for that: it does so if it is made.
+    void set_returned_lock()
     {
-        words_.set(
-            "stream_lock",
-            plain_ && columns_.log != nullptr ? joined_text({", ", next_stream_lock()}) : std::string());
+        std::string lock;
+        if (columns_.appends > 0)
+            lock = joined_text({", ", append_locks(), " AS lock"});
+        else if (plain_ && columns_.log != nullptr)
+            lock = joined_text({", ", next_stream_lock()});
+        words_.set("stream_lock", std::move(lock));
+    }
+    std::string append_locks()
+    {
+        append_at_ = parameters_.next_ones(columns_.log->change_params(columns_.appends));
+        return columns_.log->locks_words(columns_.partition, append_at_);
+    }
+    /// Appends the events if the part `w` has a row. `reads`: the row is locked after its columns were made,
+    /// and the locks of the append come behind that of the row.
+    void add_append(bool reads)
+    {
+        if (reads)
+            append(with_, {", a AS MATERIALIZED (SELECT ", append_locks(), " AS lock FROM w)"});
+        append(
+            with_,
+            {", e AS (",
+             columns_.log->insert_words(columns_.partition, columns_.appends, append_at_, reads ? "a" : "w"),
+             ")"});
     }
 
     void add_fence()
@@ -316,7 +349,7 @@ private:
         words_.set("made", table_.made_version.empty() ? table_.seen_version : table_.made_version);
         words_.set(
             "or_nothing", bare_ || !table_.arbiter ? "" : words_.line("ON CONFLICT ({key}) DO NOTHING "));
-        set_plain_lock();
+        set_returned_lock();
         return words_.line(R"(INSERT INTO {table} AS t ({names}) SELECT {values}
             FROM (SELECT pg_advisory_xact_lock({lock_number})) a WHERE true{allowed}{free}
             {or_nothing}RETURNING {made} AS version{stream_lock}{told})");
@@ -324,7 +357,7 @@ private:
 
     std::string erasure()
     {
-        set_plain_lock();
+        set_returned_lock();
         return words_.line("DELETE FROM {table} t {here} RETURNING {seen} AS version{stream_lock}");
     }
 
@@ -341,7 +374,7 @@ private:
             set.push_back(joined_text({column, " = t.", column}));
         }
         words_.set("set", joined(set));
-        set_plain_lock();
+        set_returned_lock();
         return words_.line(
             "UPDATE {table} t SET {set} {here} RETURNING {seen} AS version{stream_lock}{told}");
     }
@@ -456,8 +489,9 @@ private:
     bool released_;
     bool with_operation_;
     ChangeColumns columns_;
-    bool bare_{false};   // a taken key is an error
-    bool plain_{false};  // the change is the whole statement
+    bool bare_{false};          // a taken key is an error
+    bool plain_{false};         // the change is the whole statement
+    std::size_t append_at_{0};  // the first parameter of an append
     SqlWords words_;
     std::vector<std::string> key_;  // the parameters of the row's key
     std::string with_;              // the parts so far
@@ -471,7 +505,7 @@ INTERLOCK_DECL std::string change_text(
 {
     bool const writes = action != RowAction::verify && action != RowAction::nothing;
     bool const alone = writes && fencing == Fencing::none && !with_operation && refusal == Refusal::reply &&
-                       !columns.looks && columns.log == nullptr;
+                       !columns.looks && columns.appends == 0;
     ChangeText text{t, ns, action, fencing, with_operation, std::move(columns)};
     return alone ? text.plain() : text.whole(refusal);
 }

@@ -42,7 +42,7 @@ bool TableCore<R>::has_effect(RowChange const& change) noexcept
 template <class R>
 Outcome<void> TableCore<R>::add_change(
     KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
-    Refusal refusal, bool with_events) const
+    Refusal refusal, WithEvents with_events) const
 {
     if (auto valid = check(change); !valid)
         return valid;
@@ -89,9 +89,15 @@ Outcome<void> TableCore<R>::add_change(
     columns.told = mapped && change.told && !again;
     columns.looks =
         refusal == Refusal::reply && (needs_care(known, change) || (mapped && action == RowAction::insert));
-    if (with_events && !change.events.empty()) {
+    if (with_events != WithEvents::none && !change.events.empty()) {
         columns.log = options.events.get();
-        params.number(columns.log->lock_number(change.stream));
+        if (with_events == WithEvents::within) {
+            columns.appends = change.events.size();
+            columns.partition = columns.log->partition(change.stream);
+            columns.log->add_change_params(params, change.stream, change.events);
+        } else {
+            params.number(columns.log->lock_number(change.stream));
+        }
     }
     if (operation != nullptr || refusal == Refusal::error || columns.looks)
         params.text(race_word());
@@ -99,7 +105,7 @@ Outcome<void> TableCore<R>::add_change(
     if (again)
         if (auto added = add_load(known, batch, *change.key); !added)
             return added;
-    if (with_events)
+    if (with_events == WithEvents::behind)
         add_events(batch, change);
     return success();
 }
@@ -340,12 +346,19 @@ Outcome<CommitResult> TableCore<R>::commit_one(
             return Errc::version_conflict;
     }
     Known used;
-    auto exchange = run(
-        Access::commit, until,
-        [&](KnownTable const& known, Batch& batch) {
-            return add_change(known, batch, change, operation, Refusal::reply, true);
-        },
-        &used);
+    auto const* const log = change.events.empty() ? nullptr : options.events.get();
+    auto with_events = log != nullptr && log->fit_the_change(change.stream, change.events)
+                           ? WithEvents::within
+                           : WithEvents::behind;
+    auto const add = [&](KnownTable const& known, Batch& batch) {
+        return add_change(known, batch, change, operation, Refusal::reply, with_events);
+    };
+    auto exchange = run(Access::commit, until, add, &used);
+    if (with_events == WithEvents::within && exchange && exchange->error &&
+        log->lost_race(*exchange->error, change.stream)) {
+        with_events = WithEvents::behind;
+        exchange = run(Access::commit, until, add, &used);
+    }
     if (!exchange)
         return std::move(exchange).failure();
     if (exchange->error)

@@ -216,9 +216,10 @@ std::optional<Failure> StateCore<R>::add_changes(Command& command, RawChanges& c
 template <class R>
 typename StateCore<R>::Told StateCore<R>::told(RawChanges const& changes) const
 {
-    if (changes.streams() == 0 || !changes[0].key->valid())
+    if (changes.streams() == 0 || !changes[0].key->valid() || options_.events.get() == nullptr)
         return {};
-    return {client_, keys_.wake_name_of_log(keys_.shard_of(changes[0].key->bytes())).hash};
+    auto const shard = keys_.shard_of(changes[0].key->bytes());
+    return {client_, keys_.wake_name_of_log(shard).hash, options_.events, shard};
 }
 
 template <class R>
@@ -270,9 +271,9 @@ Outcome<CommitResult> StateCore<R>::commit(
         [&changes, told = told(changes)](ReplyView reply) {
             auto done = committed(
                 reply, changes.size(), KeyOf{[&](std::size_t i) { return changes[i].key->bytes(); }});
+            told(reply, done);
             if (!done || done->duplicate)
                 return done;
-            told();
             std::size_t i = 0;
             for (auto& change : changes) {
                 if (change.kind == ChangeKind::write)
@@ -300,9 +301,9 @@ StartedCall<CommitResult> StateCore<R>::start_commit(
             auto done = committed(reply, size, KeyOf{[&](std::size_t i) -> std::string_view {
                                       return names.empty() ? std::string_view{} : names[i];
                                   }});
+            told(reply, done);
             if (!done || done->duplicate)
                 return done;
-            told();
             if (writes)
                 done->version = version_of(reply, 0);
             return done;
