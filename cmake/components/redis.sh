@@ -15,6 +15,8 @@ require_to_test_redis() {
         has_header openssl/ssl.h
     require "redis-server" "tests of the Redis backend start servers of their own on private sockets" \
         command -v redis-server
+    wish "python3-redis" "a program in another language that hears of events" \
+        /usr/bin/python3 -c "'import redis'"
 }
 
 # The tests run once more on each of these servers that is installed, and find its name in

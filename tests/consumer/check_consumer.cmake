@@ -1,4 +1,5 @@
-# cmake -D SETTINGS=<settings.cmake> -D CASE=<case> -P check_consumer.cmake
+# cmake -D SETTINGS=<settings.cmake> -D CASE=<case> [-D NOT_LOOKED_FOR=... -D AVAILABLE=... -D PYTHON=...]
+#     -P check_consumer.cmake
 #
 # Configures, builds and runs the consumer projects as a user would, with nothing handed on from our build
 # but generator, compiler and compiler launcher. SETTINGS sets interlock_build, work, generator,
@@ -9,6 +10,7 @@ include("${SETTINGS}")
 
 set(components "${CMAKE_CURRENT_LIST_DIR}/../../cmake/components")
 set(prefix "${work}/prefix")
+set(clone "${work}/clone")
 set(build "${work}/${CASE}")
 file(REMOVE_RECURSE "${build}")
 
@@ -37,10 +39,65 @@ function(accepted project)
     configure_command(${project} ${ARGN})
     run(${command})
     run(${CMAKE_COMMAND} --build "${build}")
-    run("${build}/consumer")
+    says_version("${build}/consumer")
+endfunction()
+
+# configured(<project> <argument>...): only that.
+function(configured project)
+    configure_command(${project} ${ARGN})
+    run(${command})
+endfunction()
+
+# says_version(<program>): runs a consumer.
+function(says_version program)
+    run("${program}")
     if(NOT output MATCHES "^interlock [0-9]+\\.[0-9]+\\.[0-9]+\n$")
         message(FATAL_ERROR "the consumer ran, but said: ${output}")
     endif()
+endfunction()
+
+# compiled(<source> <flag>...): as somebody who has no build system.
+function(compiled source)
+    file(MAKE_DIRECTORY "${build}")
+    run(${launcher} "${compiler}" -std=c++20 -c "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${source}"
+        -o "${build}/consumer.o" ${ARGN})
+    run("${compiler}" "${build}/consumer.o" -o "${build}/consumer" ${ARGN})
+    says_version("${build}/consumer")
+endfunction()
+
+# without(<need> <result>): what keeps find_dependencies from finding it.
+function(without need result)
+    if(DEFINED ${need}_pkg_config)
+        set(arguments -DCMAKE_DISABLE_FIND_PACKAGE_${${need}_pkg_config}=ON
+            -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON)
+    else()
+        list(GET ${need}_package 0 package)
+        set(arguments -DCMAKE_DISABLE_FIND_PACKAGE_${package}=ON)
+    endif()
+    set(${result} ${arguments} PARENT_SCOPE)
+endfunction()
+
+# switch_of(<component> <result>)
+function(switch_of component result)
+    string(TOUPPER INTERLOCK_${component} switch)
+    set(${result} ${switch} PARENT_SCOPE)
+endfunction()
+
+# components_with_needs(<result>): those that need more than the core does, sorted. Recipes let their users
+# choose them.
+function(components_with_needs result)
+    file(GLOB files "${components}/*.cmake")
+    set(names "")
+    foreach(file IN LISTS files)
+        set(component_needs "")
+        include("${file}")
+        cmake_path(GET file STEM name)
+        if(component_needs AND NOT name STREQUAL "core")
+            list(APPEND names ${name})
+        endif()
+    endforeach()
+    list(SORT names)
+    set(${result} "${names}" PARENT_SCOPE)
 endfunction()
 
 # links(<YES or NO> <library>): whether the built consumer does.
@@ -101,6 +158,106 @@ elseif(CASE STREQUAL "add_subdirectory_without_fmt_refused")
 elseif(CASE MATCHES "^add_subdirectory_(.+)_compiled$")
     accepted(add_subdirectory -DCONSUMER_COMPILED=${CMAKE_MATCH_1})
 
+# The switches.
+elseif(CASE MATCHES "^switch_(.+)_off$")  # nobody looks for its client library then
+    switch_of(${CMAKE_MATCH_1} switch)
+    configured(add_subdirectory -D${switch}=OFF -DCONSUMER_LEFT_OUT=${CMAKE_MATCH_1}
+        -DCONSUMER_NOT_LOOKED_FOR=${NOT_LOOKED_FOR})
+elseif(CASE MATCHES "^switch_(.+)_on_without_(.+)_refused$")
+    set(component ${CMAKE_MATCH_1})
+    set(need ${CMAKE_MATCH_2})
+    include("${components}/${component}.cmake")
+    switch_of(${component} switch)
+    without(${need} arguments)
+    refused(add_subdirectory "${switch} is ON, and interlock::${component} needs ${${need}_called}"
+        -D${switch}=ON ${arguments})
+elseif(CASE MATCHES "^switch_(.+)_misspelt_refused$")
+    switch_of(${CMAKE_MATCH_1} switch)
+    refused(add_subdirectory "${switch} is 'of', and can be AUTO, ON or OFF" -D${switch}=of)
+
+# Without CMake.
+elseif(CASE MATCHES "^pkg_config_(.+)$")
+    set(component ${CMAKE_MATCH_1})
+    set(module interlock)
+    set(source main.cpp)
+    if(NOT component STREQUAL "core")
+        string(REPLACE "_" "-" module "interlock-${component}")
+        set(source ${component}.cpp)
+    endif()
+    file(GLOB_RECURSE files "${prefix}/*/${module}.pc")
+    cmake_path(GET files PARENT_PATH folder)
+    find_program(pkg_config NAMES pkgconf pkg-config REQUIRED)
+    run(${CMAKE_COMMAND} -E env "PKG_CONFIG_PATH=${folder}" "${pkg_config}" --cflags --libs ${module})
+    string(STRIP "${output}" output)
+    separate_arguments(flags UNIX_COMMAND "${output}")
+    compiled(${source} ${flags})
+
+# From a repository.
+elseif(CASE STREQUAL "clone")
+    # With what is not committed yet, so not by git clone.
+    set(source "${CMAKE_CURRENT_LIST_DIR}/../..")
+    file(REMOVE_RECURSE "${clone}")
+    file(COPY "${source}/CMakeLists.txt" "${source}/LICENSE" "${source}/cmake" "${source}/include"
+        DESTINATION "${clone}")
+    find_program(git git REQUIRED)
+    run(${git} -C "${clone}" init --quiet)
+    run(${git} -C "${clone}" add --all --force)
+    run(${git} -C "${clone}" -c user.name=t -c user.email=t@example.org commit --quiet -m "all")
+    run(${git} -C "${clone}" tag tried)
+elseif(CASE STREQUAL "fetch_content")
+    file(GLOB left_out RELATIVE "${components}" "${components}/*.cmake")
+    list(REMOVE_ITEM left_out core.cmake)
+    list(TRANSFORM left_out REPLACE "\\.cmake$" "")
+    list(JOIN left_out "," left_out)
+    accepted(fetch_content "-DCONSUMER_REPOSITORY=file://${clone}" -DCONSUMER_TAG=tried
+        "-DCONSUMER_LEFT_OUT=${left_out}")
+
+# The recipes of package managers. Each knows every component that there is a choice about.
+elseif(CASE STREQUAL "vcpkg")
+    file(READ "${clone}/cmake/packaging/vcpkg/vcpkg.json" manifest)
+    components_with_needs(expected)
+    foreach(component IN LISTS expected)
+        string(REPLACE "_" "-" feature ${component})
+        string(JSON description GET "${manifest}" features ${feature} description)
+    endforeach()
+    string(JSON version GET "${manifest}" version-semver)
+    foreach(chosen IN ITEMS "" "${AVAILABLE}")
+        string(REPLACE "_" "-" features "${chosen}")
+        string(REPLACE "," ";" chosen "${chosen}")
+        set(packages "${build}/packages")
+        file(REMOVE_RECURSE "${build}")
+        run(${CMAKE_COMMAND} "-DPORT_FOLDER=${clone}/cmake/packaging/vcpkg" "-DFEATURES=${features}"
+            "-DPACKAGES=${packages}" "-DBUILD=${build}/work" "-DSETTINGS=${SETTINGS}"
+            -P "${CMAKE_CURRENT_LIST_DIR}/replay_vcpkg.cmake")
+        foreach(component IN LISTS expected)
+            file(GLOB targets "${packages}/share/interlock/interlock-${component}-targets.cmake")
+            if(targets AND NOT component IN_LIST chosen OR component IN_LIST chosen AND NOT targets)
+                message(FATAL_ERROR "with the features '${features}', ${component} is: '${targets}'")
+            endif()
+        endforeach()
+    endforeach()
+    file(REMOVE_RECURSE "${build}-done")
+    file(RENAME "${build}" "${build}-done")
+    set(prefix "${build}-done/packages")
+    accepted(find_package "-DCONSUMER_REQUEST=${version} REQUIRED" -DCONSUMER_LINK=interlock::core)
+elseif(CASE STREQUAL "conan")
+    run("${PYTHON}" "${CMAKE_CURRENT_LIST_DIR}/replay_conan.py"
+        "${clone}/cmake/packaging/conan/conanfile.py" "${build}")
+    file(GLOB expected RELATIVE "${components}" "${components}/*.cmake")
+    list(TRANSFORM expected REPLACE "\\.cmake$" "")
+    foreach(component IN LISTS expected)
+        if(NOT output MATCHES "(^|\n)component ${component}: ")
+            message(FATAL_ERROR "the recipe has no component ${component}:\n${output}")
+        endif()
+    endforeach()
+    components_with_needs(expected)
+    list(JOIN expected " " expected)
+    if(NOT output MATCHES "\noptions ${expected}\n")
+        message(FATAL_ERROR "the recipe should have the options ${expected}:\n${output}")
+    endif()
+    # As what it requires provides it: here, the system.
+    compiled(main.cpp "-I${build}/package/include" -pthread -lfmt)
+
 elseif(CASE STREQUAL "find_package_core")
     accepted(find_package)
 elseif(CASE STREQUAL "find_package_core_compiled")  # by the project that links it: the package has no archive
@@ -111,15 +268,9 @@ elseif(CASE MATCHES "^find_package_(.+)_without_(.+)_refused$")
     set(component ${CMAKE_MATCH_1})
     set(need ${CMAKE_MATCH_2})
     include("${components}/${component}.cmake")
-    if(DEFINED ${need}_pkg_config)
-        set(without -DCMAKE_DISABLE_FIND_PACKAGE_${${need}_pkg_config}=ON
-            -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON)
-    else()
-        list(GET ${need}_package 0 package)
-        set(without -DCMAKE_DISABLE_FIND_PACKAGE_${package}=ON)
-    endif()
+    without(${need} arguments)
     refused(find_package "component '${component}' needs ${${need}_called}"
-        "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS ${component}" ${without})
+        "-DCONSUMER_REQUEST=0.1 REQUIRED COMPONENTS ${component}" ${arguments})
 elseif(CASE STREQUAL "unknown_optional_component_accepted")
     accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED OPTIONAL_COMPONENTS abacus"
         -DCONSUMER_REFUSES=abacus)

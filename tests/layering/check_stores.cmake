@@ -6,13 +6,14 @@
 # store's.
 #
 # Not looked at: prose (*.md), patches, the list of known habits, and programs in examples/ and benchmarks/,
-# which use whatever store they like.
+# which use whatever store they like; and recipes of package managers, which must write every store out (the
+# consumer tests compare them with cmake/components).
 
 cmake_minimum_required(VERSION 3.23)
 
 set(allowed "tests/compile_pass/support_matrix.cpp")
 # These make up trees of their own in order to test a checker.
-set(not_looked_at "(^|/)self_test\\.cmake$|\\.md$|\\.patch$|(^|/)habits/known\\.txt$")
+set(not_looked_at "(^|/)self_test\\.cmake$|\\.md$|\\.patch$|(^|/)habits/known\\.txt$|^cmake/packaging/")
 
 file(GLOB_RECURSE components RELATIVE "${ROOT}/cmake/components" "${ROOT}/cmake/components/*.cmake")
 list(TRANSFORM components REPLACE "\\.cmake$" "")
