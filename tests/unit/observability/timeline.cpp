@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// A run as a picture: one JSON object, a row per key, slices for holders and those who wait.
+
+#include <interlock/observability/timeline.hpp>
+#include <interlock/patterns/detail/json.hpp>
+
+#include "support/catch.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace timeline_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+
+std::size_t count(std::string_view text, std::string_view part)
+{
+    std::size_t found = 0;
+    for (auto at = text.find(part); at != std::string_view::npos; at = text.find(part, at + 1))
+        ++found;
+    return found;
+}
+
+void hand_on(TimelineObserver& timeline, Key const& key)
+{
+    LockInfo const lock{{"memory", "here", "memory"}, &key, nullptr};
+    timeline.on_acquire({Errc::ok, FencingToken{1}, false, 1, 0ns, 5us, 0ns, lock});
+    timeline.on_release({Errc::ok, FencingToken{1}, true, 2ms, lock});
+    timeline.on_acquire({Errc::ok, FencingToken{2}, true, 0, 2ms, 0ns, 0ns, lock});
+    timeline.on_acquire({Errc::deadline_exceeded, {}, false, 3, 1ms, 1ms, 1ms, lock});
+    timeline.on_lock({.kind = LockEvent::Kind::in_doubt, .token = FencingToken{2}, .lock = lock});
+    timeline.on_lock(
+        {.kind = LockEvent::Kind::lost, .token = FencingToken{2}, .reason = LostReason::taken, .lock = lock});
+    timeline.on_lock({.kind = LockEvent::Kind::fenced_out, .token = FencingToken{2}, .lock = lock});
+    timeline.on_release({Errc::lock_lost, FencingToken{2}, false, 3ms, lock});
+    timeline.on_release({Errc::unavailable, {}, false, 0ns, lock});  // of a removal: nobody's hold
+}
+
+TEST_CASE("locks are rows of slices, arrows and moments", "[observability][timeline]")
+{
+    TimelineObserver timeline;
+    Key const first{std::string("sku-1")};
+    Key const second{std::string("sku-2")};
+    hand_on(timeline, first);
+    hand_on(timeline, second);
+    auto const json = timeline.json();
+    CHECK(detail::JsonReader{json}.read());
+    CHECK(count(json, R"("name":"process_name","args":{"name":"sku-1"})") == 1);
+    CHECK(count(json, R"("name":"process_name","args":{"name":"sku-2"})") == 1);
+    CHECK(count(json, R"("name":"held, handed on")") == 2);
+    CHECK(count(json, R"("name":"held, then lost")") == 2);
+    CHECK(count(json, R"("ph":"X")") == 4);
+    CHECK(count(json, R"("name":"waiting")") == 2 * 2 * 2);  // begin and end
+    CHECK(count(json, R"("name":"waiting in vain")") == 2 * 2);
+    CHECK(count(json, R"("name":"in doubt")") == 2);
+    CHECK(count(json, R"("name":"lost")") == 2);
+    CHECK(count(json, R"("name":"fenced out")") == 2);
+    CHECK(count(json, R"("reason":"taken")") == 2);
+    CHECK(count(json, R"("ph":"s")") == 2);  // each arrow has both ends
+    CHECK(count(json, R"("ph":"f")") == 2);
+    CHECK(count(json, R"("dur":2000.000)") == 2);  // microseconds
+}
+
+TEST_CASE("calls and conflicts are in the rows of their keys", "[observability][timeline]")
+{
+    TimelineObserver timeline;
+    Key const keys[] = {Key{std::string("a\"b\n\xff")}, Key{std::string("c")}};
+    CallInfo call;
+    call.policy = "optimistic_versioning";
+    call.operation = "sell";
+    call.keys = keys;
+    timeline.on_conflict({"optimistic_versioning", Errc::version_conflict, 1, 0ns, true, &call});
+    timeline.on_unknown({Errc::unavailable, Effect::applied, &call});
+    timeline.on_transaction({"optimistic_versioning", 2, Errc::ok, false, false, 1ms, &call});
+    auto const json = timeline.json();
+    CHECK(detail::JsonReader{json}.read());
+    CHECK(count(json, R"("name":"conflict")") == 2);
+    CHECK(count(json, R"("name":"outcome unknown")") == 2);
+    CHECK(count(json, R"("name":"sell")") == 4);
+    CHECK(count(json, R"("attempts":2)") == 2);
+}
+
+TEST_CASE("an empty timeline, a full one, and two that are joined are JSON", "[observability][timeline]")
+{
+    TimelineObserver const empty;
+    CHECK(detail::JsonReader{empty.json()}.read());
+    TimelineObserver full{{.max_events = 3}};
+    Key const key{std::string("sku-1")};
+    hand_on(full, key);
+    CHECK(detail::JsonReader{full.json()}.read());
+    CHECK(full.left_out() > 0);
+    TimelineObserver other{{.process = 2, .process_name = "worker 2"}};
+    hand_on(other, key);
+    auto const joined = "{\"traceEvents\":[" + full.events() + "," + other.events() + "]}";
+    CHECK(detail::JsonReader{joined}.read());
+    CHECK(count(joined, "worker 2") == 1);
+}
+
+}  // namespace timeline_test
