@@ -293,8 +293,8 @@ INTERLOCK_DECL std::string EventTable::append_text(
             R"(INSERT INTO {table} (partition, position, stream, number, id, type, version, data,
             correlation, cause, traceparent, writer, append, recorded_at)
             VALUES ({partition}, nextval(({log}::bigint + length({locks}))::oid::regclass), {stream},
-            {last} + 1, $4::text, $5::text, $6::integer, $7::bytea, $8::text, $9::text, $10::text, $2::text, NULL,
-            clock_timestamp()) RETURNING number, position)");
+            {last} + 1, $4::text, $5::text, $6::integer, $7::bytea, $8::text, $9::text, $10::text, $2::text,
+            NULL, clock_timestamp()) RETURNING number, position)");
     }
     if (how == Appending::plain)
         return insert_words(
