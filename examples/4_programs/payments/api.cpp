@@ -2,13 +2,14 @@
 
 #include "api.hpp"
 
+#include <interlock/core/runtime/runtime.hpp>
 #include <interlock/http/idempotency.hpp>
+#include <interlock/observability/trace_context.hpp>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "random_hex.hpp"
-#include "trace.hpp"
+#include "payments_assets.hpp"  // page.html and openapi.json, made by CMake
 
 #include <unistd.h>
 
@@ -19,7 +20,6 @@
 #include <exception>
 #include <iterator>
 #include <optional>
-#include <payments_assets.hpp>  // page.html and openapi.json, made by CMake
 #include <utility>
 
 namespace payments {
@@ -59,6 +59,17 @@ std::string field_of(Request const& request, std::string_view name)
     for (auto field = first; field != last; ++field)
         all.append(all.empty() ? "" : ", ").append(field->value().data(), field->value().size());
     return all;
+}
+
+/// The caller's trace with a span of our own, or a new trace.
+il::TraceContext trace_of(Request const& request)
+{
+    using il::SystemRuntime;
+    auto const caller = il::TraceContext::parse(field_of(request, "traceparent"));
+    return caller ? caller->child(SystemRuntime::random_bits())
+                  : il::TraceContext::root(
+                        SystemRuntime::random_bits(), SystemRuntime::random_bits(),
+                        SystemRuntime::random_bits());
 }
 
 std::optional<json::object> object_in(std::string_view body)
@@ -106,7 +117,7 @@ Response refusal(int status, std::string const& code, std::string const& detail)
 
 asio::awaitable<Response> Api::answer(Request const& request)
 {
-    Trace const trace{field_of(request, "traceparent")};
+    auto const trace = trace_of(request);
     auto const begin = std::chrono::steady_clock::now();
     std::string pattern = "other";
     ++metrics_.under_way;
@@ -116,7 +127,7 @@ asio::awaitable<Response> Api::answer(Request const& request)
     } catch (il::Error const& error) {  // of a statement in an operation, which was rolled back
         answer = response(il::http::problem_of(error));
     } catch (std::exception const& error) {  // a fault of this program: it is not known how far it came
-        fmt::print(stderr, "payments: trace={} {}\n", trace.id(), error.what());
+        fmt::print(stderr, "payments: trace={} {}\n", trace.trace_id_text(), error.what());
         answer = response(il::http::problem_of(il::Errc::outcome_unknown));
     }
     --metrics_.under_way;
@@ -129,7 +140,7 @@ asio::awaitable<Response> Api::answer(Request const& request)
         fmt::print(
             stderr, "method={} route={} status={} replayed={} seconds={:.4f} trace={}\n", method, pattern,
             status, answer.count(il::http::replayed_field), std::chrono::duration<double>(time).count(),
-            trace.id());
+            trace.trace_id_text());
     co_return answer;
 }
 
@@ -203,7 +214,8 @@ asio::awaitable<Response> Api::transfer(Request const& request)
 /// A real service knows its caller, and puts the caller's name into the scope: keys of two never meet.
 il::Outcome<il::IdempotentRequest> Api::request_of(Request const& request, std::string_view operation) const
 {
-    auto const key = options_.careless ? random_hex(32) : field_of(request, il::http::idempotency_key_field);
+    auto const key = options_.careless ? std::to_string(il::SystemRuntime::random_bits())
+                                       : field_of(request, il::http::idempotency_key_field);
     return il::http::request_of(key, il::Scope{operation}, request.body());
 }
 

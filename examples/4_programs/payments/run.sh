@@ -16,24 +16,25 @@ run_program() {
         step "$@"
         return
     fi
-    local bin as_other=()
-    bin=$(find /usr/lib/postgresql -name initdb -printf '%h\n' | sort -V | tail -n 1)
+    # Not local: the trap at the end needs them.
+    bank_bin=$(find /usr/lib/postgresql -name initdb -printf '%h\n' | sort -V | tail -n 1)
     bank_folder=$(mktemp -d -t payments-XXXXXX)
+    bank_owner=()
     if [[ $EUID -eq 0 ]]; then  # the server refuses to run as root
-        as_other=(runuser -u postgres --)
+        bank_owner=(runuser -u postgres --)
         chown postgres "$bank_folder"
     fi
     cd "$bank_folder"
-    echo "examples/run: a PostgreSQL server of its own in $bank_folder" >&2
-    step "${as_other[@]}" "$bin/initdb" -D "$bank_folder/data" -A trust -U bank -E UTF8 --locale=C >&2
-    # Not in this process group: Ctrl-C is for the program, and the server outlives it.
-    setsid "${as_other[@]}" "$bin/pg_ctl" -D "$bank_folder/data" -w -l "$bank_folder/data/log" \
-        -o "-k $bank_folder -c listen_addresses=''" start >&2
+    echo "examples/run: starting a PostgreSQL server of its own in $bank_folder" >&2
+    step "${bank_owner[@]}" "$bank_bin/initdb" -D data -A trust -U bank -E UTF8 --locale=C --no-sync >/dev/null
     end_bank() {
-        "${as_other[@]}" "$bin/pg_ctl" -D "$bank_folder/data" -m fast stop >&2 || true
+        "${bank_owner[@]}" "$bank_bin/pg_ctl" -D "$bank_folder/data" -m fast stop >/dev/null || true
         rm -rf "$bank_folder"
     }
     trap end_bank EXIT
+    # Not in this process group: Ctrl-C is for the program, and the server outlives it.
+    step setsid --wait "${bank_owner[@]}" "$bank_bin/pg_ctl" -D data -w -l data/log \
+        -o "-k $bank_folder -c listen_addresses=''" start >/dev/null
     "$1" --store "postgresql://bank@/postgres?host=$bank_folder" --plug "${@:2}" &
     local child=$! code=0
     trap 'kill -TERM "$child"' INT TERM

@@ -28,6 +28,11 @@ namespace postgres {
 /// The DDL of a name space as a text: to be read, put into a migration, or run by hand. Running it again
 /// changes nothing. Throws `Error` (`invalid_argument`) for a name that `Options::name_space` does not allow.
 ///
+/// **Where.** The names have no schema: the tables are made in, and found through, the `search_path`. A
+/// schema that comes into that path later hides the tables that are there, and with them every key that was
+/// used; one with the name of the role (`"$user"`) does so by itself. Make schemas of your own first, or name
+/// the path in the URL: `?options=-csearch_path%3Dpublic`.
+///
 /// **Rights.** Besides USAGE on the schema, the role that uses the tables needs SELECT, INSERT, UPDATE and
 /// DELETE on them and USAGE on the sequences, and nothing more. It need not own them.
 std::string schema_sql(std::string_view name_space = "interlock");
