@@ -2,7 +2,7 @@
 
 // Every order of what can happen to a subscription: reads, writes and handlers end in every order, well or
 // badly, or nobody learns how; the lease is lost and another reader goes on; somebody asks for a parked
-// stream, or moves the cursor; the run is stopped.
+// stream, or moves the cursor; the partition is handed over; the run is stopped.
 //
 // How it works: the explorer plays the log, the store of the cursor, the handler and the other reader. It
 // knows which events were handled, which the cursor can only claim. Whenever a cursor is stored, its claim is
@@ -39,7 +39,8 @@ struct SubscriptionView {
         };
         for (bool const b :
              {m.lease_, m.ends_, m.moved_, m.last_look_, m.last_write_, m.last_note_, m.reading_, m.looking_,
-              m.writing_, m.noting_, m.look_, m.urgent_, m.caught_up_, m.read_again_, m.failure_.has_value()})
+              m.writing_, m.noting_, m.look_, m.urgent_, m.caught_up_, m.read_again_, m.failure_.has_value(),
+              m.hands_over_, m.window_.ended_before(m.begun_)})
             text += b ? '1' : '0';
         add(static_cast<int>(m.phase_));
         for (std::int64_t const n :
@@ -50,7 +51,8 @@ struct SubscriptionView {
         add(m.change_ - m.writing_change_);
         add(m.done_since_write_);
         add(m.troubles_);
-        for (auto const at : {m.try_at_, m.write_at_, m.not_before_, m.look_at_, m.note_at_, m.read_at_})
+        for (auto const at :
+             {m.try_at_, m.write_at_, m.not_before_, m.look_at_, m.note_at_, m.read_at_, m.hand_over_at_})
             until(at);
         for (auto const& [ticket, running] : m.running_)
             text += running.stream + (running.replay ? "r" : "d") + std::to_string(running.event) + ' ';
@@ -128,6 +130,7 @@ SubscriptionTerms terms()
     t.cursor_every = 1ns;
     t.poll_least = t.poll_most = 1ns;
     t.lease_poll = t.look_every = t.note_every = 1ns;
+    t.hand_over = 2ns;
     return t;
 }
 
@@ -172,6 +175,7 @@ struct World {
     int lost_leases{0};
     int asked{0};   // how often somebody asked for a parked stream
     int failed{0};  // attempts and store calls
+    int handed_over{0};
     bool ended{false};
 
     std::string mark() const
@@ -180,7 +184,8 @@ struct World {
         for (auto const position : handled)
             text += std::to_string(position) + ',';
         text += '#' + std::to_string(last) + (ended ? 'e' : '-') + std::to_string(static_cast<int>(holder)) +
-                std::to_string(lost_leases) + std::to_string(asked) + std::to_string(failed) + '#';
+                std::to_string(lost_leases) + std::to_string(asked) + std::to_string(failed) +
+                std::to_string(handed_over) + '#';
         if (stored) {
             text += std::to_string(stored->version) + '@' + std::to_string(stored->value.position);
             for (auto const& parked : stored->value.parked)
@@ -199,6 +204,7 @@ public:
     std::uint64_t stored_cursors{0};
     std::uint64_t parked_cursors{0};
     std::uint64_t refused_writes{0};
+    std::uint64_t handed_over{0};  // without a doubt about what was handled
 
     void meet(World world)
     {
@@ -229,6 +235,12 @@ public:
             lose(world);
         if (world.stored && world.asked < 1)
             ask(world);
+        if (world.machine.holds_lease() && world.handed_over < 1) {
+            World w = world;
+            ++w.handed_over;
+            w.machine.hand_over(w.now);
+            meet(std::move(w));
+        }
         if (!world.machine.stopping()) {
             World w = world;
             w.machine.stop();
@@ -368,7 +380,7 @@ private:
             w.holder = Holder::other;
             for (Position p = 1; p <= w.last; ++p)
                 w.handled.insert(p);
-            store(w, Cursor{"c/0", w.last, 1, {}});
+            store(w, Cursor{"c/0", w.last, 1, {}, {}});
             if (told)
                 w.machine.lost();
             meet(std::move(w));
@@ -458,13 +470,25 @@ private:
                 w.asked > 0 || (w.stored ? action.after <= w.stored->value.position : action.after == 0),
                 "the log may be trimmed beyond the cursor");
             return w.machine.noted();
-        case Kind::release:
-            if (w.holder == Holder::us)
-                w.holder = Holder::nobody;
-            return w.machine.released(w.now);
+        case Kind::release: release(w); return w.machine.released(w.now);
         case Kind::wait:
         case Kind::end: break;
         }
+    }
+
+    /// What a partition that is handed over has had nobody handles again, if nothing has gone wrong.
+    void release(World& w)
+    {
+        if (w.holder != Holder::us)
+            return;
+        w.holder = Holder::nobody;
+        if (!w.machine.hands_over() || w.failed > 0 || w.asked > 0 || w.lost_leases > 0)
+            return;
+        ++handed_over;
+        for (auto const position : w.handled)
+            expect(
+                w.stored && position <= w.stored->value.position,
+                "an event that was handled comes again after a hand over");
     }
 
     static void read(World& w, SubscriptionMachine::Action const& action, Errc code)
@@ -527,4 +551,5 @@ TEST_CASE("A subscription keeps its laws in every order of events", "[interleavi
     CHECK(explorer.stored_cursors > 1000);
     CHECK(explorer.parked_cursors > 100);
     CHECK(explorer.refused_writes > 100);
+    CHECK(explorer.handed_over > 20);
 }

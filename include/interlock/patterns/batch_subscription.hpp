@@ -16,29 +16,35 @@
 
 #include <interlock/core/contracts/event_repository.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/event.hpp>
-#include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/patterns/cursor.hpp>
+#include <interlock/patterns/detail/batch_run.hpp>
+#include <interlock/patterns/start.hpp>
+#include <interlock/patterns/subscription_observer.hpp>
 
-#include <algorithm>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/strand.hpp>
+
 #include <chrono>
+#include <concepts>
 #include <cstddef>
-#include <cstdint>
-#include <map>
-#include <optional>
-#include <span>
+#include <exception>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace interlock {
 inline namespace v0 {
 
-/// How a batch subscription reads.
+/// How a batch subscription reads. Values out of range end each run as `invalid_argument`, in words.
 struct BatchOptions {
     /// How many events are one commit at most, 1 to 100,000.
     std::size_t batch{256};
@@ -47,32 +53,39 @@ struct BatchOptions {
     /// How often the log is asked when there is nothing new: from the one, doubled each time, to the other.
     std::chrono::nanoseconds poll_least{std::chrono::milliseconds{1}};
     std::chrono::nanoseconds poll_most{std::chrono::milliseconds{100}};
+    /// Where a consumer begins that has no cursor yet. One that has goes on where it was, whatever this says.
+    Start start{Start::beginning};
+    /// How often a run tells the observer how far it is, `SubscriptionObserver::on_report`; 0: never. Two
+    /// trips for each partition, and none where there is no observer.
+    std::chrono::nanoseconds report_every{0};
+    /// Told what happens: `on_progress`, `on_moved`, `on_trimmed`, `on_trouble` and `on_report`. Null: nobody
+    /// is. It must outlive the subscription and its runs.
+    SubscriptionObserver* observer{nullptr};
 };
 
 /// Reads each partition of a log behind a cursor of its name, and hands the events in batches to a handler
 /// that works in the transaction which moves the cursor.
 ///
 /// A handler is called as `handler(batch, transaction)`, `handler(batch, state, transaction)`,
-/// `handler(batch, state)` or `handler(batch)`, whichever it accepts first. `transaction` is what the policy
-/// gives an operation besides its state; `state` is the state that holds the place. That state is a `Cursor`,
-/// or one of the program's own whose member `place` is the position: a read model that is one state is then
-/// its own cursor.
+/// `handler(batch, state)` or `handler(batch)`, whichever it accepts first, and returns nothing; in
+/// `async_run` it may be a coroutine. `transaction` is what the policy gives an operation besides its state;
+/// `state` is the state that holds the place. That state is a `Cursor`, or one of the program's own whose
+/// member `place` is the position: a read model that is one state is then its own cursor.
 ///
 /// **Guarantee.** What a handler does to `state`, and through `transaction`, happens once for each event:
 /// with the move of the cursor or not at all, also when the process dies or two readers of one name run at a
-/// time. Batches of a partition are handled in their order. **Does not guarantee.** Anything about what a
-/// handler does elsewhere; it may run more than once for a batch. **Failures.** A handler that throws rolls
-/// its batch back, ends the run, and its exception reaches the caller: nobody can pass a batch over. An
-/// unknown commit is found out by the cursor. `corrupt_state`: the cursor is not of this log. **Needs.** A
-/// service whose policy makes states that are missing (`Missing::create`). **Lifetimes and thread safety.**
-/// As of the service. **Cost.** One read of the log and one transaction for each batch.
+/// time. Batches of a partition are handled in their order. Trimming leaves what is behind the cursor, from
+/// the first step on. **Does not guarantee.** Anything about what a handler does elsewhere; it may run more
+/// than once for a batch. **Failures.** A handler that throws rolls its batch back, ends the run, and its
+/// exception reaches the caller: nobody can pass a batch over. An unknown commit is found out by the cursor.
+/// `corrupt_state`: the cursor is not of this log, or events were trimmed that it had still to read.
+/// **Needs.** A service whose policy makes states that are missing (`Missing::create`). **Lifetimes.** A
+/// shared handle. **Thread safety.** As of the service. **Cost.** One read of the place, one of the log and
+/// one transaction for each batch; the log is told of the cursor once in 5 seconds at most.
 template <class Events, class Service>
 class BatchSubscription {
+    using Run = detail::BatchRun<Events, Service>;
     using T = typename Service::value_type;
-    /// What an operation sees of the store's transaction.
-    using Transaction = typename detail::shown_transaction<
-        detail::transaction_of<typename Service::repository_type>, false>::type;
-    using Batch = std::span<Event const>;
     static_assert(EventRepository<Events>);
 
 public:
@@ -86,173 +99,87 @@ public:
     /// see `cursor_id`.
     BatchSubscription(
         Events events, Service service, std::string consumer, Position T::* place, BatchOptions options = {})
-        : events_(std::move(events)), service_(std::move(service)), consumer_(std::move(consumer)),
-          place_(place), options_(options)
+        : run_(std::make_shared<Run>(
+              std::move(events), std::move(service), std::move(consumer), place, terms_of(options)))
     {}
 
-    /// Handles the next batch of a partition, if there is one; how many events it had.
+    /// Handles the next batch of a partition, if there is one; how many events it had. That another reader
+    /// was first is no failure: the batch counts, and the next step goes on from where that reader is.
     template <class F>
     Outcome<std::size_t> step(unsigned partition, F&& handler) const
     {
-        if (auto valid = validate(); !valid)
-            return std::move(valid).failure();
-        auto const id = cursor_id(consumer_, partition);
-        auto loaded = service_.repository().load(id);
-        if (!loaded && loaded.errc() != Errc::not_found)
-            return std::move(loaded).failure();
-        Position const position = loaded ? loaded->value.*place_ : 0;
-        if (position < 0)
-            return Failure{Errc::corrupt_state, "the cursor '" + id + "' is below 0"};
-        auto page = events_.read(partition, position, options_.batch);
-        if (!page)
-            return std::move(page).failure();
-        if (page->trimmed && position > 0)
-            return Failure{
-                Errc::corrupt_state, "events behind the position " + std::to_string(position) +
-                                         " were removed before '" + id + "' has read them"};
-        if (page->events.empty())
-            return std::size_t{0};
-        try {
-            auto done = commit(id, position, *page, handler);
-            if (!done)
-                return std::move(done).failure();
-        } catch (Elsewhere const&) {
-            // Another reader has moved the cursor: nothing was done, and there may be more.
-        }
-        return page->events.size();
+        return run_->step(partition, borrowed(handler));
     }
 
     /// Handles what there is in all partitions; how many events those were, at least.
     template <class F>
     Outcome<std::size_t> drain(F&& handler) const
     {
-        std::size_t all = 0;
-        for (unsigned partition = 0; partition < events_.partitions(); ++partition)
-            for (std::size_t last = 1; last > 0; all += last) {
-                auto const handled = step(partition, handler);
-                if (!handled)
-                    return handled.failure();
-                last = *handled;
-            }
-        return all;
+        return run_->drain(borrowed(handler));
     }
 
     /// Handles batches, on the calling thread, until a stop is requested: success. Ends with the first
     /// failure of a store, and with what the handler throws; the caller may call again.
     template <class F>
-    Outcome<void> run(F&& handler, std::stop_token stop) const;
+    Outcome<void> run(F&& handler, std::stop_token stop) const
+    {
+        return run_->run(borrowed(handler), stop);
+    }
+
+    /// As `run`, without blocking; the handler may be a coroutine, and then is one that must not block.
+    ///
+    ///     co_await sold.async_run(count_them, stop, use_awaitable);
+    ///
+    /// **Completion.** `void(std::exception_ptr, Outcome<void>)`, on the handler's associated executor,
+    /// exactly once, never from within this call: with `use_awaitable` what the handler of batches throws is
+    /// thrown. Everything runs on a strand of that executor. **The end.** When `stop` is requested, the batch
+    /// that runs is waited for. **Cancellation.** All types: as a stop, but the batch that runs is cancelled,
+    /// unless its commit was sent, and nothing of it has been. **Lifetimes.** The handler is moved or copied;
+    /// what it refers to must outlive the run.
+    template <class F, class CompletionToken>
+    auto async_run(F&& handler, StopSignal stop, CompletionToken&& token) const
+    {
+        static_assert(
+            detail::safe_operation<F>,
+            "name it first: g++ 12 destroys a closure written inside a co_await expression twice");
+        using Function = std::decay_t<F>;
+        return boost::asio::async_initiate<CompletionToken, void(std::exception_ptr, Outcome<void>)>(
+            [](auto completion, std::shared_ptr<Run> run, std::shared_ptr<Function> function,
+               std::stop_token stopping) {
+                auto const executor =
+                    boost::asio::get_associated_executor(completion, run->runtime().executor());
+                boost::asio::co_spawn(
+                    boost::asio::any_io_executor(boost::asio::make_strand(executor)),
+                    Run::async_run(std::move(run), std::move(function), std::move(stopping)),
+                    std::move(completion));
+            },
+            token, run_, std::make_shared<Function>(std::forward<F>(handler)), stop.token());
+    }
+    /// The same, until it is cancelled.
+    template <class F, class CompletionToken>
+    auto async_run(F&& handler, CompletionToken&& token) const
+    {
+        return async_run(std::forward<F>(handler), StopSignal{}, std::forward<CompletionToken>(token));
+    }
+
+    /// Lets the log forget a consumer that will not come again: it keeps nothing for it any more. The places
+    /// stay, since they are the program's own states. To be called when it runs nowhere.
+    Outcome<void> forget() const { return run_->events().forget_consumer(run_->consumer()); }
 
 private:
-    struct Elsewhere {};
-
-    Outcome<void> validate() const
+    static detail::BatchTerms terms_of(BatchOptions const& o)
     {
-        if (consumer_.empty() || consumer_.size() > 200 || consumer_.find('/') != std::string::npos)
-            return Failure{
-                Errc::invalid_argument,
-                "a batch subscription: its name has 1 to 200 bytes, none of them '/'"};
-        if (options_.batch < 1 || options_.batch > 100'000 || options_.poll_least.count() <= 0 ||
-            options_.poll_most < options_.poll_least || options_.deadline.count() <= 0)
-            return Failure{
-                Errc::invalid_argument, "the batch subscription '" + consumer_ +
-                                            "': a batch is 1 to 100,000 events, and times are above 0"};
-        return success();
+        return {o.batch, o.deadline, o.poll_least, o.poll_most, o.start, o.report_every, o.observer};
     }
-
-    /// The cursor is where it was when the page was read, and goes to the end of the page.
-    void move(T& state, Position from, Position to) const
-    {
-        if constexpr (std::same_as<T, Cursor>) {
-            if (state.partitions == 0)
-                state.partitions = events_.partitions();
-            if (state.partitions != events_.partitions())
-                throw Error(
-                    Errc::corrupt_state, "the cursor '" + state.id + "' is of a log of " +
-                                             std::to_string(state.partitions) + " partitions");
-        }
-        if (state.*place_ != from)
-            throw Elsewhere{};
-        state.*place_ = to;
-    }
-
+    /// A handler that stays where it is.
     template <class F>
-    Outcome<void> commit(std::string const& id, Position position, EventPage const& page, F& handler) const
+    static std::shared_ptr<std::remove_reference_t<F>> borrowed(F& handler)
     {
-        Batch const batch{page.events};
-        CallOptions const options{.deadline = options_.deadline};
-        auto const go = [&](T& state) { move(state, position, page.next); };
-        if constexpr (std::is_invocable_v<F&, Batch, Transaction&>) {
-            auto const operation = [&](T& state, Transaction& transaction) {
-                go(state);
-                handler(batch, transaction);
-            };
-            return service_.try_do_in_transaction(id, operation, options);
-        } else if constexpr (std::is_invocable_v<F&, Batch, T&, Transaction&>) {
-            auto const operation = [&](T& state, Transaction& transaction) {
-                go(state);
-                handler(batch, state, transaction);
-            };
-            return service_.try_do_in_transaction(id, operation, options);
-        } else {
-            auto const operation = [&](T& state) {
-                go(state);
-                if constexpr (std::is_invocable_v<F&, Batch, T&>)
-                    handler(batch, state);
-                else
-                    handler(batch);
-            };
-            return service_.try_do_in_transaction(id, operation, options);
-        }
+        return {std::shared_ptr<void>{}, std::addressof(handler)};
     }
 
-    Events events_;
-    Service service_;
-    std::string consumer_;
-    Position T::* place_;
-    BatchOptions options_;
+    std::shared_ptr<Run> run_;
 };
-
-template <class Events, class Service>
-template <class F>
-Outcome<void> BatchSubscription<Events, Service>::run(F&& handler, std::stop_token stop) const
-{
-    using Waits = BlockingWaiter<typename Events::runtime_type>;
-    Waits waiter{events_.runtime()};
-    struct Subscribed {
-        Subscribed(Events const& e, Waits& w) : events(e), waits(w)
-        {
-            if constexpr (SubscribableEvents<Events>)
-                for (unsigned partition = 0; partition < events.partitions(); ++partition)
-                    events.subscribe(partition, waits);
-        }
-        ~Subscribed()
-        {
-            if constexpr (SubscribableEvents<Events>)
-                for (unsigned partition = 0; partition < events.partitions(); ++partition)
-                    events.unsubscribe(partition, waits);
-        }
-        Events const& events;
-        Waits& waits;
-    } const subscribed{events_, waiter};
-    detail::WakeOnStop const wakes{stop, waiter};
-    for (auto poll = options_.poll_least; !stop.stop_requested();) {
-        std::size_t all = 0;
-        for (unsigned partition = 0; partition < events_.partitions() && !stop.stop_requested();
-             ++partition) {
-            auto const handled = step(partition, handler);
-            if (!handled)
-                return handled.failure();
-            all += *handled;
-        }
-        if (all > 0) {
-            poll = options_.poll_least;
-        } else {
-            waiter.wait_until(detail::add(events_.runtime().now(), poll));
-            poll = std::min(poll * 2, options_.poll_most);
-        }
-    }
-    return success();
-}
 
 }  // namespace v0
 }  // namespace interlock

@@ -39,21 +39,39 @@ struct Parked {
 };
 BOOST_DESCRIBE_STRUCT(Parked, (), (stream, number, position, attempts, error, resume))
 
+/// One of the runs that share the partitions of a consumer. The number grows for as long as the run lives.
+struct ConsumerMember {
+    std::string id;        ///< drawn by the run
+    std::int64_t beat{0};  ///< how often it has said that it lives
+
+    friend bool operator==(ConsumerMember const&, ConsumerMember const&) = default;
+};
+BOOST_DESCRIBE_STRUCT(ConsumerMember, (), (id, beat))
+
 /// Where a consumer is in a partition: all events up to `position` were handled, or wait in a parked stream.
 struct Cursor {
     std::string id;               ///< see `cursor_id`
     std::int64_t position{0};     ///< 0: before the first event
     std::uint32_t partitions{0};  ///< of the log that the position belongs to
     std::vector<Parked> parked;   ///< in the order in which they were parked
+    /// Who shares the partitions, in the order of joining: in the record `members_id`, which is no cursor and
+    /// has nothing else. In a cursor there are none.
+    std::vector<ConsumerMember> members{};
 
     friend bool operator==(Cursor const&, Cursor const&) = default;
 };
-BOOST_DESCRIBE_STRUCT(Cursor, (), (id, position, partitions, parked))
+BOOST_DESCRIBE_STRUCT(Cursor, (), (id, position, partitions, parked, members))
 
 /// The key of the cursor of `consumer` in `partition`: "shipping/0".
 inline std::string cursor_id(std::string_view consumer, unsigned partition)
 {
     return std::string(consumer) + '/' + std::to_string(partition);
+}
+
+/// The key of the record in which the runs of `consumer` are listed: "shipping/members".
+inline std::string members_id(std::string_view consumer)
+{
+    return std::string(consumer) + "/members";
 }
 
 }  // namespace v0

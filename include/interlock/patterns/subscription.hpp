@@ -28,6 +28,7 @@
 #include <interlock/patterns/detail/subscription_operation.hpp>
 #include <interlock/patterns/detail/subscription_run.hpp>
 #include <interlock/patterns/handling.hpp>
+#include <interlock/patterns/start.hpp>
 #include <interlock/patterns/subscription_observer.hpp>
 
 #include <algorithm>
@@ -71,8 +72,14 @@ struct SubscriptionOptions {
     /// log that wakes its readers is asked at once when there is something.
     std::chrono::nanoseconds poll_least{std::chrono::milliseconds{1}};
     std::chrono::nanoseconds poll_most{std::chrono::milliseconds{100}};
-    /// The lease of a partition: for so long another process waits when this one dies.
+    /// The lease of a partition: for so long another process waits when this one dies. Processes that share
+    /// partitions are to have the same.
     Ttl ttl{};
+    /// Where a consumer begins that has no cursor yet. One that has goes on where it was, whatever this says.
+    Start start{Start::beginning};
+    /// How often the observer is told how far each partition is, by `on_report`; 0: never. Two trips for a
+    /// report at most, and none where there is no observer.
+    std::chrono::nanoseconds report_every{0};
     /// Told what happens; null: nobody is. It must outlive the subscription and its runs.
     SubscriptionObserver* observer{nullptr};
 };
@@ -88,11 +95,16 @@ concept EventHandler = detail::handles_events<std::remove_reference_t<F>>;
 /// whose handling has not ended. The events of a stream are delivered one at a time, in their order, each
 /// after the one before it was handled. Of all processes that run subscriptions of one name, one at a time
 /// has the lease of a partition; one that was paused for longer than the lease cannot move the cursor
-/// (`fenced_out`) and stops. An event that cannot be handled parks its stream, other streams go on, and
+/// (`fenced_out`) and stops. Runs of one name, in whatever processes, share the partitions: each of `n` runs
+/// holds an `n`th of them, rounded up or down. One that comes gets its share within about one lease, one that
+/// ends gives its own up at once, and that of one that died is taken after its lease. A partition is handed
+/// over when the events whose handling was begun have ended, and those before them in the log; none of them
+/// comes again then. An event that cannot be handled parks its stream, other streams go on, and
 /// nothing is passed over in silence: the observer is told. **Does not guarantee.** That an event is
 /// delivered only once: after a crash, a lost lease or an unknown write what was handled since the last write
 /// of the cursor comes again; and while a reader is paused, another one may be handling what it began. Order
-/// between streams. That a handler which kills its process is ever parked.
+/// between streams. That a handler which kills its process is ever parked. That a partition changes hands
+/// without repetition when a handler, or the retries of one, takes longer than half a lease.
 ///
 /// **Failures.** What a store cannot do now is tried again, for as long as the run lasts. A run ends with
 /// `corrupt_state` when the cursor is ahead of the log, below 0, or of a log of another number of partitions,
@@ -103,6 +115,7 @@ concept EventHandler = detail::handles_events<std::remove_reference_t<F>>;
 /// the events are in. **Lifetimes.** A shared handle; runs keep what they need. **Thread safety.**
 /// Everything: safe. **Cost.** One read for each batch, one write of the cursor for each batch and at most
 /// one for each `cursor_every`; idle, one read for each `poll_most`, and a renewal of the lease now and then.
+/// A run on a log of several partitions reads and writes the list of the runs four times in a lease.
 /// A parked stream holds back the trimming of the log.
 template <class Events, class Cursors>
 class Subscription {
@@ -140,7 +153,7 @@ public:
     }
 
     /// Hands events to `handler`, on the calling thread, until nothing is left, and writes the cursor; how
-    /// many there were. For jobs and tests.
+    /// many there were. For jobs and tests. It shares with nobody: it takes each partition that is free.
     ///
     /// **Outcome.** As that of `run`. `lock_busy` when somebody else had the lease of a partition until
     /// `deadline`, which bounds nothing but that wait; `overloaded` when more streams would be parked than
@@ -246,11 +259,12 @@ private:
 
     Outcome<void> validate() const;
     std::vector<detail::SubscriptionTerms> terms(bool drains, TimePoint lease_until) const;
+    std::optional<detail::MembershipMachine> membership(bool drains) const;
     std::shared_ptr<Run> make_run(bool drains, TimePoint lease_until) const
     {
         return std::make_shared<Run>(
             shared_->events, shared_->locks, shared_->consumer, terms(drains, lease_until),
-            shared_->options.observer);
+            membership(drains), shared_->options.observer);
     }
 
     template <class X, class F, class Token>

@@ -6,6 +6,15 @@
 #include <interlock/patterns/position_stamp.hpp>
 #include <interlock/patterns/relay.hpp>
 
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/describe/class.hpp>
 
 #include "support/catch.hpp"
@@ -15,15 +24,43 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <map>
+#include <optional>
 #include <span>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace batch_subscription_test {
 
 using namespace subscription_test;
+namespace asio = boost::asio;
+
+template <class Time>
+asio::awaitable<void> pause(Time time)
+{
+    asio::steady_timer timer{co_await asio::this_coro::executor, time};
+    co_await timer.async_wait(asio::use_awaitable);
+}
+
+/// What an observer is told of batches.
+struct BatchTold final : il::SubscriptionObserver {
+    void on_progress(il::PartitionNotice const&) noexcept override { ++progress; }
+    void on_trouble(il::PartitionNotice const&) noexcept override { ++trouble; }
+    void on_report(il::PartitionReport const& report) noexcept override
+    {
+        ++reports;
+        last = report;
+    }
+    int progress{0};
+    int trouble{0};
+    int reports{0};
+    il::PartitionReport last{};
+};
 
 /// A read model that is its own cursor.
 struct Total {
@@ -83,6 +120,25 @@ TEST_CASE("The effects of a batch and its place are one commit", "[patterns][sub
         interlock_test::run_threads(3, [&](std::size_t) { failed += counting.drain(add) ? 0 : 1; });
         CHECK(failed == 0);
     }
+    SECTION("by a run that blocks no thread, whose handler may await")
+    {
+        asio::io_context io;
+        std::stop_source stop;
+        std::optional<il::Outcome<void>> ended;
+        auto const awaits = [&](std::span<il::Event const> batch, Total& total) -> asio::awaitable<void> {
+            co_await pause(100us);
+            add(batch, total);
+            if (totalled().count + static_cast<std::int64_t>(batch.size()) == 100)
+                stop.request_stop();
+        };
+        counting.async_run(
+            awaits, stop,
+            asio::bind_executor(io, [&](std::exception_ptr, il::Outcome<void> o) { ended = std::move(o); }));
+        CHECK(!ended);
+        io.run();
+        REQUIRE(ended);
+        CHECK(*ended);
+    }
     SECTION("by a run that is stopped")
     {
         std::stop_source stop;
@@ -115,6 +171,168 @@ TEST_CASE("A batch works in the transaction of a row", "[patterns][subscription]
     CHECK(f.cursors.insert(il::Cursor{"ahead/0", 11, 1, {}}));
     il::BatchSubscription const ahead{f.events, il::TransactionService{creates, f.cursors}, "ahead"};
     CHECK(ahead.drain([](std::span<il::Event const>) {}).errc() == il::Errc::corrupt_state);
+}
+
+TEST_CASE("A run of batches that blocks no thread ends as one that does", "[patterns][subscription]")
+{
+    using namespace batch_subscription_test;
+    Fixture f;
+    f.sell(20);
+    BatchTold told;
+    il::BatchSubscription const reading{
+        f.events,
+        il::TransactionService{creates, f.cursors},
+        "shipping",
+        {.batch = 5, .poll_most = 5ms, .report_every = 1ns, .observer = &told}};
+    asio::io_context io;
+    asio::cancellation_signal cancel;
+    std::exception_ptr thrown;
+    std::optional<il::Outcome<void>> ended;
+    int batches = 0;
+    auto const end = [&](std::exception_ptr e, il::Outcome<void> o) {
+        thrown = std::move(e);
+        ended = std::move(o);
+    };
+    SECTION("with what its handler throws")
+    {
+        auto const throws = [&](std::span<il::Event const>, il::Cursor&) {
+            if (++batches == 3)
+                throw std::runtime_error("no");
+        };
+        reading.async_run(throws, asio::bind_executor(io, end));
+        io.run();
+        REQUIRE(ended);
+        CHECK_THROWS_AS(std::rethrow_exception(thrown), std::runtime_error);
+        CHECK(f.cursor().position == 10);
+        CHECK(told.progress == 2);
+        CHECK(told.reports >= 1);
+        CHECK(told.last.position == 10);
+        CHECK(told.last.lag == 10);
+    }
+    SECTION("when it is cancelled: the batch that runs is not done")
+    {
+        auto const waits = [&](std::span<il::Event const>, il::Cursor&) -> asio::awaitable<void> {
+            if (++batches < 3)
+                co_return;
+            asio::post(io, [&] { cancel.emit(asio::cancellation_type::terminal); });
+            co_await pause(100s);
+        };
+        reading.async_run(waits, asio::bind_executor(io, asio::bind_cancellation_slot(cancel.slot(), end)));
+        io.run();
+        REQUIRE(ended);
+        CHECK(batches == 3);
+        CHECK(f.cursor().position == 10);
+    }
+    SECTION("when it is cancelled while it waits for the log")
+    {
+        auto const sees = [&](std::span<il::Event const>) {
+            if (++batches == 4)
+                asio::post(io, [&] { cancel.emit(asio::cancellation_type::total); });
+        };
+        reading.async_run(sees, asio::bind_executor(io, asio::bind_cancellation_slot(cancel.slot(), end)));
+        io.run();
+        REQUIRE(ended);
+        CHECK(!thrown);
+        CHECK(*ended);
+        CHECK(f.cursor().position == 20);
+    }
+    SECTION("with the failure of a store")
+    {
+        CHECK(f.cursors.insert(il::Cursor{"shipping/0", 99, 1, {}}));
+        auto const none = [](std::span<il::Event const>) {};
+        reading.async_run(none, asio::bind_executor(io, end));
+        io.run();
+        REQUIRE(ended);
+        CHECK(ended->errc() == il::Errc::corrupt_state);
+        CHECK(told.trouble == 1);
+    }
+    SECTION("when the context goes away")
+    {
+        auto const waits = [&](std::span<il::Event const>) -> asio::awaitable<void> {
+            ++batches;
+            co_await pause(100s);
+        };
+        {
+            asio::io_context other;
+            reading.async_run(waits, asio::bind_executor(other, end));
+            while (batches == 0)
+                other.run_one();
+        }
+        CHECK(!ended);
+        CHECK(f.cursor().position == 0);
+    }
+}
+
+TEST_CASE("What a consumer of batches has not read is not trimmed", "[patterns][subscription]")
+{
+    using namespace batch_subscription_test;
+    Fixture f;
+    f.sell(20);
+    BatchTold told;
+    il::BatchSubscription const reading{
+        f.events, il::TransactionService{creates, f.cursors}, "shipping", {.batch = 5, .observer = &told}};
+    auto const none = [](std::span<il::Event const>) {};
+    CHECK_THROWS(reading.step(0, [](std::span<il::Event const>) { throw std::runtime_error("no"); }));
+    CHECK(f.events.trim(0, 20).value() == 0);
+    CHECK(reading.drain(none).value() == 20);
+    CHECK(told.progress == 4);
+    f.sell(5);
+    CHECK(f.events.trim(0, 25).value() == 20);
+    std::stop_source stop;
+    CHECK(reading.run(
+        [&](std::span<il::Event const>) {
+            il::Cursor const elsewhere = f.cursor();
+            stop.request_stop();
+            CHECK(elsewhere.position == 20);
+        },
+        stop.get_token()));
+    CHECK(f.events.trim(0, 25).value() == 25);
+    f.sell(5);
+    CHECK(f.events.trim(0, 30).value() == 25);
+    CHECK(reading.forget());
+    CHECK(f.events.trim(0, 30).value() == 30);
+    CHECK(reading.drain(none).errc() == il::Errc::corrupt_state);
+    CHECK(told.trouble == 1);
+}
+
+TEST_CASE("A consumer of batches that is new may begin at the end", "[patterns][subscription][start]")
+{
+    using namespace batch_subscription_test;
+    Fixture f;
+    il::memory::StateRepository<Total> const totals;
+    il::BatchSubscription const late{
+        f.events, il::TransactionService{creates, totals}, "late", &Total::place, {.start = il::Start::end}};
+    std::size_t seen = 0;
+    auto const count = [&](std::span<il::Event const> batch, Total&) { seen += batch.size(); };
+    SECTION("of what is there")
+    {
+        f.sell(10);
+        CHECK(late.drain(count).value() == 0);
+        CHECK(totals.load("late/0").value().value.place == 10);
+    }
+    SECTION("of an empty log")
+    {
+        CHECK(late.drain(count).value() == 0);
+        CHECK(totals.load("late/0"));
+    }
+    SECTION("without blocking")
+    {
+        f.sell(10);
+        asio::io_context io;
+        std::stop_source stop;
+        auto const sees = [&](std::span<il::Event const>, Total&) {};
+        late.async_run(sees, stop, asio::bind_executor(io, [](std::exception_ptr, il::Outcome<void>) {}));
+        CHECK(eventually([&] {
+            io.run_for(1ms);
+            return totals.load("late/0").has_value();
+        }));
+        stop.request_stop();
+        io.run();
+        CHECK(totals.load("late/0").value().value.place == 10);
+    }
+    f.sell(3);
+    CHECK(late.drain(count).value() == 3);
+    CHECK(seen == 3);
 }
 
 TEST_CASE("A stamp lets replays pass", "[patterns][subscription]")

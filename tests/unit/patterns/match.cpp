@@ -4,6 +4,13 @@
 
 #include <interlock/patterns/match.hpp>
 
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
 #include <boost/describe/class.hpp>
 
 #include "support/catch.hpp"
@@ -134,6 +141,78 @@ TEST_CASE("the answer of the function is the answer", "[patterns][match]")
     CHECK(counting.count == 1);
     void (*const function)(Sold const&) = [](Sold const&) {};
     CHECK(match(event, function).value() == Handling::done);
+}
+
+/// What a handler of a subscription that blocks no thread does: the functions are temporaries of its own.
+template <class M>
+Outcome<Handling> awaited(M make)
+{
+    boost::asio::io_context io;
+    auto result = boost::asio::co_spawn(io, make, boost::asio::use_future);
+    io.run();
+    return result.get();
+}
+boost::asio::awaitable<void> turn()
+{
+    co_await boost::asio::post(co_await boost::asio::this_coro::executor, boost::asio::use_awaitable);
+}
+
+TEST_CASE("functions may be coroutines", "[patterns][match]")
+{
+    std::vector<int> called;
+    Outcome<void> answer{success()};
+    auto const handler = [&](Event const& event) {
+        return match(
+            event,
+            [&](Sold const& sold) -> boost::asio::awaitable<void> {
+                co_await turn();
+                called.push_back(sold.quantity);
+                if (sold.quantity < 0)
+                    throw std::runtime_error("mine");
+            },
+            [&](SoldV1 const& sold) -> boost::asio::awaitable<Outcome<void>> {
+                co_await turn();
+                called.push_back(sold.pieces);
+                co_return answer;
+            },
+            [&](Reordered const&) { called.push_back(0); });
+    };
+    auto const run = [&](Event const& event) { return awaited([&] { return handler(event); }); };
+    CHECK(run(stored(Sold{"x", 7})).value() == Handling::done);
+    CHECK(run(stored(SoldV1{"x", 8})).value() == Handling::done);
+    CHECK(run(stored(Reordered{"x"})).value() == Handling::done);
+    CHECK(called == std::vector{7, 8, 0});
+    answer = Errc::unavailable;
+    CHECK(run(stored(SoldV1{"x", 8})).errc() == Errc::unavailable);
+    CHECK(run(later()).value() == Handling::park);
+    CHECK_THROWS_AS(run(stored(Sold{"x", -1})), std::runtime_error);
+    auto damaged = stored(Sold{"x", 1});
+    damaged.data.pop_back();
+    CHECK(run(damaged).errc() == Errc::corrupt_state);
+
+    // A function with a name is not copied; a text that a temporary owns stays until the end.
+    struct Counting {
+        int count{0};
+        boost::asio::awaitable<Handling> operator()(Sold)
+        {
+            co_await turn();
+            ++count;
+            co_return Handling::ignore;
+        }
+    } counting;
+    std::string const text(100, 'x');
+    std::string seen;
+    auto const reordered = [text, &seen](Reordered const&) -> boost::asio::awaitable<void> {
+        co_await turn();
+        seen = text;
+    };
+    auto const sold = stored(Sold{"x", 1});
+    auto const again = stored(Reordered{"x"});
+    CHECK(awaited([&] { return match(sold, counting, reordered); }).value() == Handling::ignore);
+    CHECK(counting.count == 1);
+    CHECK(awaited([&] { return match(again, counting, reordered); }).value() == Handling::done);
+    CHECK(seen == text);
+    CHECK(awaited([&] { return match(again, counting, otherwise::ignore); }).value() == Handling::ignore);
 }
 
 }  // namespace match_test

@@ -39,6 +39,8 @@ public:
     std::size_t size() const noexcept { return entries_.size(); }
     /// Those that have not ended.
     std::size_t waiting() const noexcept { return waiting_; }
+    /// The first event that has not ended; null: there is none.
+    Event const* front() const noexcept { return entries_.empty() ? nullptr : &entries_.front().event; }
     Event const& event(Number number) const { return entry(number).event; }
     Line& line(Event const& event) { return lines_.at(std::string(event.stream.bytes())); }
 
@@ -56,17 +58,20 @@ public:
     /// An event at `position` that is not handled.
     void pass_over(Position position) { entries_.push_back({{}, position, true}); }
 
-    /// Takes the event at the front of the log among those that are first in their lines and free.
-    std::optional<Number> take(TimePoint now)
+    /// Takes the event at the front of the log among those that are first in their lines and free, if it is
+    /// before `end`.
+    std::optional<Number> take(TimePoint now, Number end)
     {
         while (!later_.empty() && later_.begin()->first <= now) {
             free_.insert(later_.begin()->second);
             later_.erase(later_.begin());
         }
-        if (free_.empty())
+        if (free_.empty() || *free_.begin() >= end)
             return std::nullopt;
         return free_.extract(free_.begin()).value();
     }
+    /// Whether everything before `end` has ended, and was left out by `follow`.
+    bool ended_before(Number end) const noexcept { return entries_.empty() || first_ >= end; }
     /// An event that was taken is free again from `at` on.
     void again(Number number, TimePoint at) { later_.emplace(at, number); }
     /// When the next of those is free.

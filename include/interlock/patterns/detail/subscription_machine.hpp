@@ -23,8 +23,12 @@
 #include <interlock/core/versioned.hpp>
 #include <interlock/patterns/cursor.hpp>
 #include <interlock/patterns/detail/event_window.hpp>
+#include <interlock/patterns/detail/newest_event.hpp>
 #include <interlock/patterns/handling.hpp>
+#include <interlock/patterns/start.hpp>
+#include <interlock/patterns/subscription_observer.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -56,8 +60,12 @@ struct SubscriptionTerms {
     std::chrono::nanoseconds lease_poll{0};
     std::chrono::nanoseconds look_every{0};
     std::chrono::nanoseconds note_every{0};
-    Backoff trouble{};   ///< between attempts at a store that fails
-    bool drains{false};  ///< ends when nothing is left to read
+    /// How long a partition that is handed over waits at most for what lies before an event that was begun.
+    std::chrono::nanoseconds hand_over{0};
+    Start start{Start::beginning};
+    std::chrono::nanoseconds report_every{0};  ///< 0: never
+    Backoff trouble{};                         ///< between attempts at a store that fails
+    bool drains{false};                        ///< ends when nothing is left to read
     /// How long somebody else's lease is waited for.
     TimePoint lease_until{TimePoint::max()};
 };
@@ -76,7 +84,9 @@ struct SubscriptionNotice {
         full,
         trimmed,
         trouble,
-        written
+        written,
+        handed_over,
+        report
     };
     Kind kind;
     std::string stream{};
@@ -87,6 +97,7 @@ struct SubscriptionNotice {
     Errc code{Errc::ok};
     std::chrono::nanoseconds delay{0};
     std::string text{};
+    PartitionReport report{};
 };
 
 /// See the top of this file. Copyable, so that an explorer can try every order.
@@ -100,6 +111,7 @@ public:
             wait,         ///< nothing to do before `until`, if no report comes
             acquire,      ///< take the lease and load the cursor
             look,         ///< load the cursor
+            newest,       ///< ask for the end of the partition, for a reader at `after`
             read,         ///< the partition behind `after`
             read_stream,  ///< `stream` behind the number `after`
             deliver,      ///< `*event` to the handler
@@ -122,14 +134,16 @@ public:
 
     explicit SubscriptionMachine(SubscriptionTerms terms) : terms_(std::move(terms)) {}
 
-    /// What is to be done now. `may_deliver`: whether somebody has time for an event.
-    Action next(TimePoint now, bool may_deliver);
+    /// What is to be done now. `may_deliver`: whether somebody has time for an event. `may_acquire`: whether
+    /// the lease may be taken, if it is not held.
+    Action next(TimePoint now, bool may_deliver, bool may_acquire = true);
 
     // ---- reports
 
     /// The lease and the cursor; nothing: there is none yet.
     void acquired(Outcome<Found> found, TimePoint now, std::uint64_t random);
     void looked(Outcome<Found> found, TimePoint now, std::uint64_t random);
+    void newest(Outcome<NewestEvent> newest, TimePoint now, std::uint64_t random);
     void read(Outcome<EventPage> page, TimePoint now, std::uint64_t random);
     void read_stream(
         Key const& stream, Outcome<std::vector<Event>> events, TimePoint now, std::uint64_t random);
@@ -141,8 +155,11 @@ public:
     void lost();
     /// There may be more to read.
     void woken(TimePoint now);
+    /// The partition is handed over to another member: what was begun is ended, and what lies before it in
+    /// the log, so that the cursor goes behind it and none of it comes again; then the lease is given up.
+    void hand_over(TimePoint now);
     /// The end is asked for: what was begun is ended, and the cursor written.
-    void stop();
+    void stop() noexcept { ends_ = true; }
     /// The same, because of `failure`.
     void fail(Failure failure);
 
@@ -152,6 +169,9 @@ public:
     /// Why it ended: as it was asked to, or the failure.
     Outcome<void> result() const { return failure_ ? Outcome<void>{*failure_} : success(); }
     bool holds_lease() const noexcept { return phase_ == Phase::held && lease_; }
+    /// Whether it has the lease, or asks for it.
+    bool wants_lease() const noexcept { return phase_ != Phase::out && phase_ != Phase::ended; }
+    bool hands_over() const noexcept { return hands_over_; }
     std::size_t handled_count() const noexcept { return handled_count_; }
     std::size_t running() const noexcept { return running_.size(); }
     Position done() const noexcept { return done_; }
@@ -161,6 +181,9 @@ public:
 private:
     friend struct SubscriptionView;  // of an explorer, which must know a state again
 
+    /// Of a consumer that is new and begins at the end: the end is asked for, and stored, before anything is
+    /// read.
+    enum class Beginning : unsigned char { none, ask, store };
     enum class Phase : unsigned char { out, acquiring, held, leaving, releasing, ended };
 
     struct ParkedStream {
@@ -197,6 +220,7 @@ private:
     Action note(TimePoint now);
 
     void begin(Found found, TimePoint now);
+    void report(NewestEvent const& newest, TimePoint now);
     void take(EventPage page, TimePoint now);
     void merge(Found found);
     void handled_in_order(Running const& run, Attempt attempt, TimePoint now, std::uint64_t random);
@@ -215,9 +239,12 @@ private:
 
     SubscriptionTerms terms_;
     Phase phase_{Phase::out};
-    bool lease_{false};  // whether it may be believed
-    bool ends_{false};   // after this lease there is no other
-    bool moved_{false};  // somebody else has written the cursor: it is read anew
+    bool lease_{false};       // whether it may be believed
+    bool ends_{false};        // after this lease there is no other
+    bool hands_over_{false};  // to another member
+    TimePoint hand_over_at_{TimePoint::max()};
+    EventWindow::Number begun_{0};  // behind the last event that was delivered
+    bool moved_{false};             // somebody else has written the cursor: it is read anew
     // What is done once before the lease is given up, and was tried.
     bool last_look_{false};
     bool last_write_{false};
@@ -227,6 +254,7 @@ private:
 
     // What is under way.
     bool reading_{false};
+    bool asking_{false};  // for the end of the partition
     bool looking_{false};
     bool writing_{false};
     bool noting_{false};
@@ -254,6 +282,14 @@ private:
     Position noted_{-1};
     TimePoint note_at_{TimePoint::min()};
 
+    Beginning beginning_{Beginning::none};
+
+    // Reports.
+    TimePoint report_at_{TimePoint::max()};
+    TimePoint reported_at_{TimePoint::min()};
+    TimePoint progress_at_{TimePoint::min()};  // the cursor followed, or there was nothing to follow
+    std::size_t reported_count_{0};
+
     // What was read.
     Position read_{0};
     bool caught_up_{false};
@@ -268,6 +304,46 @@ private:
 
     std::vector<SubscriptionNotice> notices_;
 };
+
+// ---- how far it is ------------------------------------------------------------------------------
+
+inline void SubscriptionMachine::newest(Outcome<NewestEvent> newest, TimePoint now, std::uint64_t random)
+{
+    asking_ = false;
+    if (beginning_ == Beginning::ask) {
+        if (!newest) {
+            not_before_ = after_trouble(newest.failure(), now, random);
+            return;
+        }
+        troubles_ = 0;
+        done_ = read_ = newest->position;
+        beginning_ = Beginning::store;
+        urgent_ = true;
+        return changed(now);
+    }
+    report_at_ = add(now, terms_.report_every);
+    if (newest)
+        report(*newest, now);
+}
+
+inline void SubscriptionMachine::report(NewestEvent const& newest, TimePoint now)
+{
+    SubscriptionNotice notice{.kind = SubscriptionNotice::Kind::report, .position = done_};
+    auto& report = notice.report;
+    report.position = done_;
+    report.lag = std::max<Position>(0, newest.position - done_);
+    if (auto const* const first = window_.front())
+        report.lag_time = std::max(behind_by(newest, first->recorded_at), now - progress_at_);
+    report.waiting = window_.waiting();
+    report.parked = parked_.size();
+    report.handled = handled_count_;
+    if (reported_at_ != TimePoint::min() && now > reported_at_)
+        report.handled_per_second = static_cast<double>(handled_count_ - reported_count_) /
+                                    std::chrono::duration<double>(now - reported_at_).count();
+    reported_at_ = now;
+    reported_count_ = handled_count_;
+    tell(std::move(notice));
+}
 
 }  // namespace detail
 }  // namespace v0

@@ -13,6 +13,8 @@
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/verb_operation.hpp>
 #include <interlock/forced_unwinding.hpp>
+#include <interlock/patterns/detail/awaited_handler.hpp>
+#include <interlock/patterns/detail/consumer_note.hpp>
 #include <interlock/patterns/detail/subscription_run.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -42,15 +44,6 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// Whether a handler is a coroutine, and the executor that it wants.
-template <class R>
-struct AwaitedHandler : std::false_type {};
-template <class R, class Executor>
-struct AwaitedHandler<boost::asio::awaitable<R, Executor>> : std::true_type {
-    using executor_type = Executor;
-    using result_type = R;
-};
-
 /// A cursor that is written under a lease.
 struct CursorWrite {
     Key key;
@@ -73,13 +66,6 @@ struct CursorWrite {
             committed->version = change.version;
         return committed;
     }
-};
-
-struct ConsumerNote {
-    std::string consumer;
-    unsigned partition;
-    Position position;
-    verb::NoteConsumer verb() const { return {consumer, partition, position}; }
 };
 
 /// A handler that runs. It is refused, when it is told to end before it has begun, and cancelled afterwards.
@@ -126,6 +112,10 @@ private:
             if (todo.ended) {
                 leave();
                 return true;
+            }
+            if (todo.of_member) {
+                carry_out(std::move(*todo.of_member));
+                continue;
             }
             if (todo.part == nullptr) {
                 this->wake_at(std::min(todo.action.until, next_deadline(handlers_end)));
@@ -181,7 +171,7 @@ private:
         case Kind::look:
             return run_->cursors().async_load(
                 part.id, Deadline{}, then(part, [](auto& m, auto now, auto random, auto loaded) {
-                    m.looked(found(std::move(loaded)), now, random);
+                    m.looked(found_cursor(std::move(loaded)), now, random);
                 }));
         case Kind::read:
             return run_->events().async_read(
@@ -194,6 +184,12 @@ private:
                 action.stream, action.after, action.limit, Deadline{},
                 then(part, [stream = action.stream](auto& m, auto now, auto random, auto events) {
                     m.read_stream(stream, std::move(events), now, random);
+                }));
+        case Kind::newest:
+            return start_newest_event(
+                run_->events(), part.partition, action.after,
+                then(part, [](auto& m, auto now, auto random, auto newest) {
+                    m.newest(std::move(newest), now, random);
                 }));
         case Kind::deliver: return deliver(part, action);
         case Kind::write: return write(part, std::move(action));
@@ -224,13 +220,29 @@ private:
             });
     }
 
-    static Outcome<SubscriptionMachine::Found> found(Outcome<Versioned<Cursor>> loaded)
+    void carry_out(MembershipMachine::Action action)
     {
-        if (loaded)
-            return SubscriptionMachine::Found{*std::move(loaded)};
-        if (loaded.errc() == Errc::not_found)
-            return SubscriptionMachine::Found{};
-        return std::move(loaded).failure();
+        auto const to_member = [&](auto tell_machine) {
+            return boost::asio::bind_executor(
+                this->executor(), [run = run_, tell_machine](auto outcome) mutable {
+                    run->report_member([&](MembershipMachine& m, TimePoint now, std::uint64_t random) {
+                        tell_machine(m, now, random, std::move(outcome));
+                    });
+                });
+        };
+        auto const written = [](auto& m, auto now, auto random, auto version) {
+            m.written(std::move(version), now, random);
+        };
+        auto const& cursors = run_->cursors();
+        if (action.kind == MembershipMachine::Action::Kind::look)
+            cursors.async_load(action.record.id, to_member([](auto& m, auto now, auto random, auto loaded) {
+                                   m.looked(found_cursor(std::move(loaded)), now, random);
+                               }));
+        else if (action.version == no_version)
+            cursors.async_insert(action.record, to_member(written));
+        else
+            cursors.async_compare_and_set(
+                action.record.id, action.version, action.record, to_member(written));
     }
 
     void acquire(Part& part)
@@ -249,7 +261,7 @@ private:
                 return acquired(Errc::lock_busy);
             auto loaded = [acquired, &part, lease = std::make_shared<Lock<Cursor>>(*std::move(lock))](
                               Outcome<Versioned<Cursor>> cursor) {
-                auto outcome = found(std::move(cursor));
+                auto outcome = found_cursor(std::move(cursor));
                 if (outcome)
                     part.set_lease(std::move(*lease));
                 acquired(std::move(outcome));

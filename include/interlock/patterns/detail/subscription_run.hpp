@@ -11,16 +11,16 @@
 #include <interlock/core/contracts/waiter.hpp>
 #include <interlock/core/kit/event_members.hpp>
 #include <interlock/core/lock_state_service.hpp>
-#include <interlock/core/runtime/runtime.hpp>
 #include <interlock/forced_unwinding.hpp>
 #include <interlock/patterns/cursor.hpp>
+#include <interlock/patterns/detail/membership_machine.hpp>
+#include <interlock/patterns/detail/subscription_hub.hpp>
 #include <interlock/patterns/detail/subscription_machine.hpp>
 #include <interlock/patterns/handling.hpp>
 #include <interlock/patterns/subscription_observer.hpp>
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -39,49 +39,6 @@ namespace detail {
 void tell(
     SubscriptionObserver& observer, std::string_view consumer, unsigned partition,
     SubscriptionNotice const& notice) noexcept;
-
-/// Where those wait who have nothing to do: threads until the count of changes is another one, an
-/// asynchronous operation until it is woken.
-class SubscriptionHub {
-public:
-    SubscriptionHub() = default;
-    SubscriptionHub(SubscriptionHub const&) = delete;
-    SubscriptionHub& operator=(SubscriptionHub const&) = delete;
-
-    std::uint64_t count() const
-    {
-        std::lock_guard const lock(mutex_);
-        return count_;
-    }
-    void change() noexcept
-    {
-        std::lock_guard const lock(mutex_);
-        ++count_;
-        changed_.notify_all();
-        if (waiter_ != nullptr)
-            waiter_->wake();
-    }
-    /// Until something has changed since `count` was read, or `until`.
-    template <Runtime R>
-    void wait(R const& runtime, std::uint64_t count, TimePoint until)
-    {
-        std::unique_lock lock(mutex_);
-        while (count_ == count && runtime.now() < until)
-            runtime.wait_until(changed_, lock, until);
-    }
-    /// `waiter` is woken by changes. Null: nobody is, once this has returned.
-    void wakes(Waiter* waiter) noexcept
-    {
-        std::lock_guard const lock(mutex_);
-        waiter_ = waiter;
-    }
-
-private:
-    mutable std::mutex mutex_;
-    std::condition_variable changed_;
-    std::uint64_t count_{0};
-    Waiter* waiter_{nullptr};
-};
 
 /// What a handler of `F` returns.
 template <class F>
@@ -136,6 +93,7 @@ public:
     using Locks = LockStateService<Cursor, Cursors, Assurance::fenced>;
     using runtime_type = typename Events::runtime_type;
     using Action = SubscriptionMachine::Action;
+    using MemberAction = MembershipMachine::Action;
 
     /// A partition, its machine, and its lease.
     class Part final : public Waiter {
@@ -183,14 +141,16 @@ public:
     struct Todo {
         Part* part{nullptr};
         Action action{};
+        std::optional<MemberAction> of_member{};
         bool ended{false};  // all parts have
     };
 
+    /// `membership`: nothing for a run that shares with nobody.
     SubscriptionRun(
         Events events, Locks locks, std::string consumer, std::vector<SubscriptionTerms> terms,
-        SubscriptionObserver* observer)
+        std::optional<MembershipMachine> membership, SubscriptionObserver* observer)
         : events_(std::move(events)), locks_(std::move(locks)), consumer_(std::move(consumer)),
-          observer_(observer)
+          membership_(std::move(membership)), observer_(observer)
     {
         parts_.reserve(terms.size());
         for (auto& of : terms)
@@ -222,6 +182,9 @@ public:
         std::unique_lock lock(mutex_);
         Todo todo;
         todo.ended = true;
+        if (next_of_member(todo))
+            return todo;
+        auto const may_acquire = keep_to_share();
         for (std::size_t i = 0; i < parts_.size(); ++i) {
             auto& part = *parts_[(turn_ + i) % parts_.size()];
             auto const now = runtime().now();
@@ -229,7 +192,7 @@ public:
                 part.machine.lost();
             if (part.woken.exchange(false, std::memory_order_acquire))
                 part.machine.woken(now);
-            auto action = part.machine.next(now, may_deliver);
+            auto action = part.machine.next(now, may_deliver, may_acquire);
             collect(part);
             if (action.kind == Action::Kind::end)
                 continue;
@@ -261,6 +224,29 @@ public:
         hub_.change();
     }
 
+    /// Reports to the membership, by `tell(machine, now, random)`.
+    template <class F>
+    void report_member(F tell_machine)
+    {
+        std::optional<MembersNotice> notice;
+        {
+            std::lock_guard const lock(mutex_);
+            auto const before = std::pair{membership_->count(), membership_->share()};
+            tell_machine(*membership_, runtime().now(), runtime().random_bits());
+            if (membership_->failure())
+                parts_.front()->machine.fail(*membership_->failure());
+            if (!parts_.front()->machine.result())
+                stop_all();
+            if (before != std::pair{membership_->count(), membership_->share()})
+                notice = MembersNotice{
+                    consumer_, membership_->count(), membership_->share(),
+                    static_cast<unsigned>(parts_.size())};
+        }
+        if (notice && observer_ != nullptr)
+            observer_->on_members(*notice);
+        hub_.change();
+    }
+
     /// The end is asked for.
     void stop()
     {
@@ -289,6 +275,41 @@ private:
     {
         for (auto const& part : parts_)
             part->machine.stop();
+        if (membership_)
+            membership_->stop();
+    }
+
+    /// What is to be done for the membership, or until when nothing is; whether there is something.
+    bool next_of_member(Todo& todo)
+    {
+        if (!membership_)
+            return false;
+        auto action = membership_->next(runtime().now());
+        todo.ended = action.kind == MemberAction::Kind::end;
+        todo.action.until = action.until;
+        if (todo.ended || action.kind == MemberAction::Kind::wait)
+            return false;
+        todo.of_member = std::move(action);
+        return true;
+    }
+
+    /// Hands partitions over that are too many; whether another one may be taken.
+    bool keep_to_share()
+    {
+        if (!membership_)
+            return true;
+        auto const count = [&](auto is) {
+            return static_cast<std::size_t>(std::count_if(
+                parts_.begin(), parts_.end(), [&](auto const& part) { return is(part->machine); }));
+        };
+        auto const wanted = count([](auto const& m) { return m.wants_lease(); });
+        auto kept = wanted - count([](auto const& m) { return m.hands_over(); });
+        for (auto part = parts_.rbegin(); part != parts_.rend() && kept > membership_->share(); ++part)
+            if ((*part)->machine.holds_lease() && !(*part)->machine.hands_over()) {
+                (*part)->machine.hand_over(runtime().now());
+                --kept;
+            }
+        return wanted < membership_->share();
     }
 
     struct Notice {
@@ -314,6 +335,7 @@ private:
     Events events_;
     Locks locks_;
     std::string consumer_;
+    std::optional<MembershipMachine> membership_;  // under the mutex
     SubscriptionObserver* observer_;
     SubscriptionHub hub_;
     mutable std::mutex mutex_;
@@ -321,6 +343,32 @@ private:
     std::vector<Notice> notices_;
     std::size_t turn_{0};
 };
+
+/// What a cursor's repository was asked for: nothing where there is none yet.
+inline Outcome<SubscriptionMachine::Found> found_cursor(Outcome<Versioned<Cursor>> loaded)
+{
+    if (loaded)
+        return SubscriptionMachine::Found{*std::move(loaded)};
+    if (loaded.errc() == Errc::not_found)
+        return SubscriptionMachine::Found{};
+    return std::move(loaded).failure();
+}
+
+/// Carries out what a membership asks for.
+template <class Run>
+void carry_out_blocking(Run& run, MembershipMachine::Action const& action)
+{
+    auto const& cursors = run.cursors();
+    if (action.kind == MembershipMachine::Action::Kind::look) {
+        auto found = found_cursor(cursors.load(action.record.id));
+        return run.report_member(
+            [&](auto& m, auto now, auto random) { m.looked(std::move(found), now, random); });
+    }
+    auto version = action.version == no_version
+                       ? cursors.insert(action.record.id, action.record)
+                       : cursors.compare_and_set(action.record.id, action.version, action.record);
+    run.report_member([&](auto& m, auto now, auto random) { m.written(std::move(version), now, random); });
+}
 
 /// The lease and the cursor of `part`, for a machine.
 template <class Run>
@@ -330,13 +378,10 @@ void acquire_blocking(Run& run, typename Run::Part& part)
         auto lock = run.locks().acquire_outcome(part.id, Wait::no, {});
         if (!lock)
             return std::move(lock).failure();
-        auto loaded = run.cursors().load(part.id);
-        if (!loaded && loaded.errc() != Errc::not_found)
-            return std::move(loaded).failure();
-        part.set_lease(*std::move(lock));
-        if (!loaded)
-            return SubscriptionMachine::Found{};
-        return SubscriptionMachine::Found{*std::move(loaded)};
+        auto loaded = found_cursor(run.cursors().load(part.id));
+        if (loaded)
+            part.set_lease(*std::move(lock));
+        return loaded;
     }();
     run.report(part, [&](SubscriptionMachine& machine, TimePoint now, std::uint64_t random) {
         machine.acquired(std::move(found), now, random);
@@ -355,12 +400,7 @@ void carry_out_blocking(
     switch (action.kind) {
     case Kind::acquire: return acquire_blocking(run, part);
     case Kind::look: {
-        auto loaded = run.cursors().load(part.id);
-        Outcome<SubscriptionMachine::Found> found{SubscriptionMachine::Found{}};
-        if (loaded)
-            found = SubscriptionMachine::Found{*std::move(loaded)};
-        else if (loaded.errc() != Errc::not_found)
-            found = std::move(loaded).failure();
+        auto found = found_cursor(run.cursors().load(part.id));
         return report([&](auto& m, auto now, auto random) { m.looked(std::move(found), now, random); });
     }
     case Kind::read: {
@@ -372,6 +412,10 @@ void carry_out_blocking(
         return report([&](auto& m, auto now, auto random) {
             m.read_stream(action.stream, std::move(events), now, random);
         });
+    }
+    case Kind::newest: {
+        auto newest = newest_event(run.events(), part.partition, action.after);
+        return report([&](auto& m, auto now, auto random) { m.newest(std::move(newest), now, random); });
     }
     case Kind::deliver: {
         Delivery const delivery{
@@ -406,11 +450,18 @@ inline void tell(
     StreamNotice const of_stream{consumer,       partition,   notice.stream, notice.number, notice.position,
                                  notice.attempt, notice.code, notice.delay,  notice.text};
     switch (notice.kind) {
+    case Kind::report: {
+        auto report = notice.report;
+        report.consumer = consumer;
+        report.partition = partition;
+        return observer.on_report(report);
+    }
     case Kind::leased: return observer.on_leased(of_partition);
     case Kind::lost: return observer.on_lease_lost(of_partition);
     case Kind::moved: return observer.on_moved(of_partition);
     case Kind::trouble: return observer.on_trouble(of_partition);
     case Kind::written: return observer.on_progress(of_partition);
+    case Kind::handed_over: return observer.on_handed_over(of_partition);
     case Kind::retried: return observer.on_retry(of_stream);
     case Kind::ignored: return observer.on_ignored(of_stream);
     case Kind::parked: return observer.on_parked(of_stream);

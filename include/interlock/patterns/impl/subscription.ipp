@@ -25,16 +25,6 @@ inline namespace v0 {
 
 namespace detail {
 
-/// Wakes those who wait at a hub when a stop is requested.
-class HubWaiter final : public Waiter {
-public:
-    explicit HubWaiter(SubscriptionHub& hub) noexcept : hub_(hub) {}
-    void wake() noexcept override { hub_.change(); }
-
-private:
-    SubscriptionHub& hub_;
-};
-
 /// Between attempts at a store that fails.
 inline constexpr Backoff store_backoff{
     .initial = std::chrono::milliseconds{10}, .cap = std::chrono::seconds{2}, .immediate = 0};
@@ -62,6 +52,8 @@ Outcome<void> Subscription<Events, Cursors>::validate() const
     auto const none = o.poll_least.zero();
     if (o.poll_least <= none || o.poll_most < o.poll_least || o.cursor_every < none)
         return wrong("it polls at intervals above 0, from the least to the most, and writes after 0 or more");
+    if (o.report_every < none)
+        return wrong("it reports at intervals of 0, which is never, or more");
     if (!o.ttl.valid())
         return wrong("a lease lasts 50 ms to 24 h");
     return success();
@@ -93,12 +85,32 @@ std::vector<detail::SubscriptionTerms> Subscription<Events, Cursors>::terms(
             o.ttl.value() / 20, std::chrono::milliseconds{5}, std::chrono::seconds{1});
         of.look_every = std::chrono::seconds{1};
         of.note_every = std::chrono::seconds{5};
+        of.start = o.start;
+        of.report_every = o.observer == nullptr ? std::chrono::nanoseconds{0} : o.report_every;
+        of.hand_over = o.ttl.value() / 2;
         of.trouble = detail::store_backoff;
         of.drains = drains;
         of.lease_until = lease_until;
         all.push_back(std::move(of));
     }
     return all;
+}
+
+/// A run that drains is no member: it takes what is free, and goes when that is done.
+template <class Events, class Cursors>
+std::optional<detail::MembershipMachine> Subscription<Events, Cursors>::membership(bool drains) const
+{
+    if (drains || events().partitions() < 2)
+        return std::nullopt;
+    auto const runtime = events().runtime();
+    detail::MembershipTerms of;
+    of.id = members_id(consumer());
+    of.me = std::to_string(runtime.random_bits()) + "-" + std::to_string(runtime.random_bits());
+    of.partitions = events().partitions();
+    of.dead_after = shared_->options.ttl.value();
+    of.beat_every = of.dead_after / 4;
+    of.trouble = detail::store_backoff;
+    return detail::MembershipMachine{std::move(of)};
 }
 
 // ---- on the calling thread ----------------------------------------------------------------------
@@ -147,7 +159,9 @@ void Subscription<Events, Cursors>::work(Run& run, F& handler, std::stop_token c
         auto const todo = run.next(true);
         if (todo.ended)
             break;
-        if (todo.part != nullptr)
+        if (todo.of_member)
+            detail::carry_out_blocking(run, *todo.of_member);
+        else if (todo.part != nullptr)
             detail::carry_out_blocking(run, todo, handler, shared_->options.event_deadline);
         else
             run.hub().wait(run.runtime(), count, todo.action.until);
@@ -221,7 +235,7 @@ Outcome<void> Subscription<Events, Cursors>::edit(unsigned partition, F change) 
         auto loaded = load(partition);
         if (!loaded)
             return std::move(loaded).failure();
-        auto cursor = *loaded ? (*loaded)->value : Cursor{id, 0, events().partitions(), {}};
+        auto cursor = *loaded ? (*loaded)->value : Cursor{id, 0, events().partitions(), {}, {}};
         if (auto changed = change(cursor); !changed)
             return changed;
         auto stored = *loaded ? cursors().compare_and_set(id, (*loaded)->version, cursor)
@@ -270,16 +284,19 @@ Outcome<Position> Subscription<Events, Cursors>::lag() const
 template <class Events, class Cursors>
 Outcome<void> Subscription<Events, Cursors>::forget() const
 {
-    for (unsigned partition = 0; partition < events().partitions(); ++partition) {
-        auto cursor = load(partition);
-        if (!cursor)
-            return std::move(cursor).failure();
-        if (!*cursor)
-            continue;
-        auto erased = cursors().erase(cursor_id(consumer(), partition), (*cursor)->version);
-        if (!erased)
-            return std::move(erased).failure();
-    }
+    auto const erase = [&](std::string const& id) -> Outcome<void> {
+        auto const loaded = cursors().load(id);
+        if (!loaded)
+            return loaded.errc() == Errc::not_found ? success() : Outcome<void>{loaded.failure()};
+        if (auto const erased = cursors().erase(id, loaded->version); !erased)
+            return erased.failure();
+        return success();
+    };
+    for (unsigned partition = 0; partition < events().partitions(); ++partition)
+        if (auto erased = erase(cursor_id(consumer(), partition)); !erased)
+            return erased;
+    if (auto erased = erase(members_id(consumer())); !erased)
+        return erased;
     return events().forget_consumer(consumer());
 }
 

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_PATTERNS_DETAIL_IMPL_SUBSCRIPTION_MACHINE_IPP
 #define INTERLOCK_PATTERNS_DETAIL_IMPL_SUBSCRIPTION_MACHINE_IPP
 
+#include <interlock/patterns/detail/membership_machine.hpp>
 #include <interlock/patterns/detail/subscription_machine.hpp>
 
 #include <algorithm>
@@ -14,13 +15,6 @@
 namespace interlock {
 inline namespace v0 {
 namespace detail {
-
-/// Whether to ask the store again is pointless: a person must look.
-constexpr bool needs_a_person(Errc code) noexcept
-{
-    return code == Errc::corrupt_state || code == Errc::misconfigured || code == Errc::invalid_argument ||
-           code == Errc::version_exhausted || code == Errc::constraint_violated;
-}
 
 /// Whether a failure of a handler says something about the event. What cannot be reached says nothing,
 /// however often it is tried: no stream is parked because a database is down.
@@ -40,7 +34,8 @@ inline void SubscriptionMachine::tell(
 
 // ---- what is next -------------------------------------------------------------------------------
 
-inline SubscriptionMachine::Action SubscriptionMachine::next(TimePoint now, bool may_deliver)
+inline SubscriptionMachine::Action SubscriptionMachine::next(
+    TimePoint now, bool may_deliver, bool may_acquire)
 {
     using Kind = Action::Kind;
     switch (phase_) {
@@ -52,6 +47,8 @@ inline SubscriptionMachine::Action SubscriptionMachine::next(TimePoint now, bool
             phase_ = Phase::ended;
             return {.kind = Kind::end};
         }
+        if (!may_acquire)
+            return {};
         if (now < try_at_)
             return {.until = try_at_};
         phase_ = Phase::acquiring;
@@ -61,7 +58,8 @@ inline SubscriptionMachine::Action SubscriptionMachine::next(TimePoint now, bool
     }
     if (terms_.drains && quiet())
         ends_ = true;
-    if (ends_ || moved_ || !lease_) {
+    bool const handed_over = hands_over_ && (window_.ended_before(begun_) || now >= hand_over_at_);
+    if (ends_ || moved_ || !lease_ || handed_over) {
         phase_ = Phase::leaving;
         return leave(now);
     }
@@ -69,15 +67,23 @@ inline SubscriptionMachine::Action SubscriptionMachine::next(TimePoint now, bool
         return look(now);
     if (write_due(now))
         return write();
+    if (!asking_ && (beginning_ == Beginning::ask ? now >= not_before_ : now >= report_at_ && !hands_over_)) {
+        asking_ = true;
+        return {
+            .kind = Kind::newest,
+            .after = beginning_ == Beginning::ask ? std::numeric_limits<Position>::max() : done_};
+    }
     if (!noting_ && may_trim_ > noted_ && now >= note_at_)
         return note(now);
     if (may_deliver)
         if (auto action = deliver(now))
             return *std::move(action);
+    if (hands_over_)
+        return wait(hand_over_at_, may_deliver);
     auto until = TimePoint::max();
     if (auto action = replay(now, may_deliver, until))
         return *std::move(action);
-    if (!reading_ && now >= read_at_ && room()) {
+    if (!reading_ && beginning_ == Beginning::none && now >= read_at_ && room()) {
         reading_ = true;
         read_again_ = false;
         return {.kind = Kind::read, .after = read_, .limit = terms_.batch};
@@ -87,8 +93,12 @@ inline SubscriptionMachine::Action SubscriptionMachine::next(TimePoint now, bool
 
 inline SubscriptionMachine::Action SubscriptionMachine::wait(TimePoint until, bool may_deliver) const
 {
-    if (!reading_ && room())
+    if (!reading_ && !hands_over_ && beginning_ == Beginning::none && room())
         until = std::min(until, read_at_);
+    if (!asking_ && beginning_ == Beginning::ask)
+        until = std::min(until, not_before_);
+    else if (!asking_ && !hands_over_)
+        until = std::min(until, report_at_);
     if (may_deliver)
         until = std::min(until, window_.next_again());
     if (!writing_ && !looking_) {
@@ -120,7 +130,7 @@ inline SubscriptionMachine::Action SubscriptionMachine::leave(TimePoint now)
 
 inline bool SubscriptionMachine::busy() const noexcept
 {
-    return reading_ || looking_ || writing_ || noting_ || !running_.empty() ||
+    return reading_ || asking_ || looking_ || writing_ || noting_ || !running_.empty() ||
            std::any_of(parked_.begin(), parked_.end(), [](auto const& p) { return p.second.reading; });
 }
 
@@ -156,7 +166,7 @@ inline SubscriptionMachine::Action SubscriptionMachine::write()
     writing_may_trim_ = done_;
     Action action{.kind = Action::Kind::write};
     action.version = version_;
-    action.cursor = Cursor{terms_.id, done_, terms_.partitions, {}};
+    action.cursor = Cursor{terms_.id, done_, terms_.partitions, {}, {}};
     for (auto const& [stream, parked] : parked_) {
         action.cursor.parked.push_back(parked.record);
         writing_may_trim_ = std::min(writing_may_trim_, parked.record.position - 1);
@@ -174,9 +184,11 @@ inline SubscriptionMachine::Action SubscriptionMachine::note(TimePoint now)
 
 inline std::optional<SubscriptionMachine::Action> SubscriptionMachine::deliver(TimePoint now)
 {
-    auto const number = window_.take(now);
+    auto const number =
+        window_.take(now, hands_over_ ? begun_ : std::numeric_limits<EventWindow::Number>::max());
     if (!number)
         return std::nullopt;
+    begun_ = std::max(begun_, *number + 1);
     auto const& event = window_.event(*number);
     running_.emplace(++last_ticket_, Running{{}, false, *number});
     Action action{.kind = Action::Kind::deliver};
@@ -289,6 +301,11 @@ inline void SubscriptionMachine::begin(Found found, TimePoint now)
             resuming_ += stream.record.resume ? 1 : 0;
         }
     }
+    if (!found && terms_.start == Start::end)
+        beginning_ = Beginning::ask;
+    if (terms_.report_every > terms_.report_every.zero())
+        report_at_ = now;
+    progress_at_ = now;
     read_ = may_trim_ = done_;
     for (auto const& [name, stream] : parked_)
         may_trim_ = std::min(may_trim_, stream.record.position - 1);
@@ -304,9 +321,11 @@ inline void SubscriptionMachine::lost()
         tell({.kind = SubscriptionNotice::Kind::lost, .position = written_});
 }
 
-inline void SubscriptionMachine::stop()
+inline void SubscriptionMachine::hand_over(TimePoint now)
 {
-    ends_ = true;
+    if (!holds_lease() || std::exchange(hands_over_, true))
+        return;
+    hand_over_at_ = add(now, terms_.hand_over);
 }
 
 inline void SubscriptionMachine::fail(Failure failure)
@@ -319,6 +338,8 @@ inline void SubscriptionMachine::fail(Failure failure)
 inline void SubscriptionMachine::released(TimePoint now)
 {
     try_at_ = moved_ ? now : add(now, terms_.lease_poll);
+    if (hands_over_ && lease_)
+        tell({.kind = SubscriptionNotice::Kind::handed_over, .position = written_});
     forget();
     phase_ = ends_ ? Phase::ended : Phase::out;
 }
@@ -326,6 +347,11 @@ inline void SubscriptionMachine::released(TimePoint now)
 /// What belonged to the lease that is over.
 inline void SubscriptionMachine::forget()
 {
+    hands_over_ = false;
+    beginning_ = Beginning::none;
+    hand_over_at_ = report_at_ = TimePoint::max();
+    reported_at_ = TimePoint::min();
+    begun_ = 0;
     lease_ = moved_ = last_look_ = last_write_ = last_note_ = false;
     version_ = no_version;
     done_ = written_ = read_ = may_trim_ = 0;
@@ -352,6 +378,8 @@ inline void SubscriptionMachine::written(Outcome<Version> version, TimePoint now
         notice.count = window_.size();
         tell(std::move(notice));
         version_ = *version;
+        if (beginning_ == Beginning::store)
+            beginning_ = Beginning::none;
         written_ = writing_position_;
         written_change_ = writing_change_;
         may_trim_ = writing_may_trim_;
@@ -398,7 +426,9 @@ inline void SubscriptionMachine::merge(Found found)
     bool const ours = position == written_ || (attempted_ && position == *attempted_);
     bool const erased = !found && version_ != no_version;
     attempted_.reset();
-    if (!ours || erased) {
+    // A consumer that was to begin at the end has a cursor already: it goes on from there.
+    bool const begun = found && beginning_ != Beginning::none;
+    if (!ours || erased || begun) {
         moved_ = true;
         tell({.kind = SubscriptionNotice::Kind::moved, .position = position});
         return;
@@ -620,6 +650,8 @@ inline void SubscriptionMachine::advance(TimePoint now)
     done_ = std::max(done_, followed.position);
     if (window_.empty())
         done_ = std::max(done_, read_);
+    if (done_ != before || window_.empty())
+        progress_at_ = now;
     if (done_ != before && write_at_ == TimePoint::max())
         write_at_ = add(now, terms_.cursor_every);
 }

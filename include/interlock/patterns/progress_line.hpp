@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_PATTERNS_PROGRESS_LINE_HPP
+#define INTERLOCK_PATTERNS_PROGRESS_LINE_HPP
+
+/// @file
+/// A line for whoever waits until a consumer has caught up with a long log:
+/// `shipping: 120,000 of 1,000,000 events, 45,000/s, 20 s left`.
+///
+///     interlock::ProgressLine line{std::cerr};
+///     interlock::Subscription const shipping{
+///         events, cursors, "shipping", {.report_every = 1s, .observer = &line}};
+
+#include <interlock/core/runtime/terminal.hpp>
+#include <interlock/patterns/subscription_observer.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <ostream>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace interlock {
+inline namespace v0 {
+
+namespace detail {
+
+/// 1234567 as "1,234,567".
+inline std::string grouped(std::uint64_t number)
+{
+    auto text = std::to_string(number);
+    for (auto i = static_cast<std::ptrdiff_t>(text.size()) - 3; i > 0; i -= 3)
+        text.insert(static_cast<std::size_t>(i), 1, ',');
+    return text;
+}
+
+/// "20 s", "5 min", "3 h": an estimate, of which nobody needs the seconds when it is of hours.
+inline std::string rough_time(double seconds)
+{
+    auto const rounded = [](double number) { return grouped(static_cast<std::uint64_t>(std::ceil(number))); };
+    if (seconds < 100)
+        return rounded(seconds) + " s";
+    if (seconds < 6000)
+        return rounded(seconds / 60) + " min";
+    return rounded(seconds / 3600) + " h";
+}
+
+}  // namespace detail
+
+/// Says how far a consumer is while it is behind, once for each `report_every`, and that it has caught up.
+/// Silent when it is not far behind, and when nobody looks: when the stream is no terminal. A program that
+/// has an observer of its own derives from this one, or hands reports on to it.
+///
+/// **What counts.** Events that the run has handled, of those and the ones that it is behind, in the
+/// partitions whose leases it has; where positions are missing in a log, the number of all is an estimate.
+/// **Lifetimes.** The stream must outlive it. **Thread safety.** Safe; it writes to the stream under a mutex
+/// of its own. What the stream throws is swallowed. One object is for one consumer.
+class ProgressLine : public SubscriptionObserver {
+public:
+    /// When it says something.
+    enum class Show : unsigned char {
+        on_terminal,  ///< only if the stream is `std::cout`, `std::cerr` or `std::clog`, and a terminal
+        always,       ///< also elsewhere, as a line for each report
+    };
+
+    /// `least`: how many events it is behind when the first line is worth it.
+    explicit ProgressLine(std::ostream& out, Show show = Show::on_terminal, Position least = 1000)
+        : out_(out), terminal_(detail::is_terminal(out)), silent_(!terminal_ && show != Show::always),
+          least_(least)
+    {}
+
+    void on_report(PartitionReport const& report) noexcept override
+    {
+        change([&] {
+            auto const again = !reported_.insert(report.partition).second;
+            if (again)
+                say(report.consumer, false);
+            parts_[report.partition] = Part{report.handled, report.lag, report.handled_per_second};
+            if (again)
+                reported_ = {report.partition};
+            if (showing_ && behind() == 0)
+                say(report.consumer, true);
+        });
+    }
+    void on_handed_over(PartitionNotice const& notice) noexcept override { leave(notice.partition); }
+    void on_lease_lost(PartitionNotice const& notice) noexcept override { leave(notice.partition); }
+
+private:
+    struct Part {
+        std::size_t handled{0};
+        Position lag{0};
+        double rate{0};
+    };
+
+    template <class F>
+    void change(F f) noexcept
+    {
+        if (silent_)
+            return;
+        try {
+            std::lock_guard const lock(mutex_);
+            f();
+        } catch (...) {
+            // A line that could not be written is no reason to stop.
+        }
+    }
+    /// What another run goes on with is not this one's any more.
+    void leave(unsigned partition) noexcept
+    {
+        change([&] { parts_[partition] = Part{parts_[partition].handled, 0, 0}; });
+    }
+
+    Position behind() const
+    {
+        Position lag = 0;
+        for (auto const& [partition, part] : parts_)
+            lag += part.lag;
+        return lag;
+    }
+
+    void say(std::string_view consumer, bool caught_up)
+    {
+        auto const lag = behind();
+        if (!showing_ && lag < least_)
+            return;
+        std::uint64_t handled = 0;
+        double rate = 0;
+        for (auto const& [partition, part] : parts_) {
+            handled += part.handled;
+            rate += part.rate;
+        }
+        auto line = std::string(consumer) + ": " + detail::grouped(handled) + " of " +
+                    detail::grouped(handled + static_cast<std::uint64_t>(lag)) + " events, ";
+        if (caught_up)
+            line += "caught up";
+        else
+            line += detail::grouped(static_cast<std::uint64_t>(std::llround(rate))) + "/s";
+        if (!caught_up && rate >= 1)
+            line += ", " + detail::rough_time(static_cast<double>(lag) / rate) + " left";
+        showing_ = !caught_up;
+        if (terminal_)
+            out_ << '\r' << line << "\x1b[K" << (caught_up ? "\n" : "") << std::flush;
+        else
+            out_ << line << '\n' << std::flush;
+    }
+
+    std::ostream& out_;
+    bool terminal_;
+    bool silent_;
+    Position least_;
+    std::mutex mutex_;
+    std::map<unsigned, Part> parts_;
+    std::set<unsigned> reported_;  // since the last line
+    bool showing_{false};
+};
+
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_PATTERNS_PROGRESS_LINE_HPP
