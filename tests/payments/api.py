@@ -8,7 +8,9 @@ What the service answers, on any store, each answer held against the service's o
 
 import http.client
 import re
+import shutil
 import socket
+import subprocess
 import sys
 import uuid
 
@@ -173,6 +175,9 @@ def check_trace(caller):
 
 def check_metrics(caller):
     text = caller.get("/metrics", "/metrics", 200).body.decode()
+    if shutil.which("promtool"):
+        said = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+        expect(said.returncode == 0 and not said.stderr, f"promtool: {said.stderr}")
     families, samples = {}, {}
     for line in text.splitlines():
         if found := re.fullmatch(r"# (HELP|TYPE) (\w+) (.+)", line):

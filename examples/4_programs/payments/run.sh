@@ -26,7 +26,8 @@ run_program() {
     fi
     cd "$bank_folder"
     echo "examples/run: starting a PostgreSQL server of its own in $bank_folder" >&2
-    step "${bank_owner[@]}" "$bank_bin/initdb" -D data -A trust -U bank -E UTF8 --locale=C --no-sync >/dev/null
+    step "${bank_owner[@]}" "$bank_bin/initdb" -D data -A trust -U bank -E UTF8 --locale=C --no-sync \
+        >/dev/null
     end_bank() {
         "${bank_owner[@]}" "$bank_bin/pg_ctl" -D "$bank_folder/data" -m fast stop >/dev/null || true
         rm -rf "$bank_folder"
