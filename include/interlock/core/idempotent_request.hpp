@@ -95,6 +95,12 @@ std::string request_digest(std::string_view name);
 
 }  // namespace detail
 
+/// How `IdempotentRequest::derived_key` makes keys.
+enum class DerivedKey : unsigned char {
+    digits = 1,  ///< 64 hexadecimal digits, as version 0.1 made them
+    uuid = 2,    ///< a UUID of version 5 (RFC 9562), 36 characters in small letters
+};
+
 /// One request: its key, whose key it is, and what it asks for. All three are fixed when the object is made;
 /// a handler that changes the request afterwards changes nothing here.
 ///
@@ -134,9 +140,18 @@ public:
     /// may have phases.
     IdempotentRequest phase(std::string_view name) const;
 
-    /// 64 hexadecimal digits that are made from scope, key and phases and are always the same. Use them as
-    /// the key for somebody else's idempotent interface, which must not meet the caller's own key again.
-    std::string derived_key() const;
+    /// A UUID that is made from scope, key and phases and is always the same. Use it as the key for somebody
+    /// else's idempotent interface, which must not meet the caller's own key again: such interfaces want a
+    /// UUID, or a text that is no longer than one.
+    ///
+    /// The name that it is made of, in a name space of the library's own, begins with "interlock derived
+    /// key 2:". The number is that of the algorithm: should another one ever be needed, it makes other keys
+    /// beside these, and does not change them.
+    ///
+    /// **Keys of version 0.1** stay valid: `derived_key(DerivedKey::digits)` makes them as ever. A program
+    /// that has sent such keys asks for them until no request from before its upgrade can come again; a
+    /// retry under another key would be another order to the one who gets it.
+    std::string derived_key(DerivedKey form = DerivedKey::uuid) const;
 
     /// Scope, key and phases as one name. Two different requests never have the same name, since the length
     /// of the scope stands in front.

@@ -27,12 +27,12 @@
 /// Integers are written as JSON numbers. A reader in a language that has no others than floating-point
 /// numbers loses the last digits of those above 2^53: make such a member a text.
 
+#include <interlock/core/codec/json.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/patterns/contract.hpp>
-#include <interlock/patterns/detail/json.hpp>
 
 #include <algorithm>
 #include <charconv>

@@ -5,6 +5,13 @@
 
 #include <interlock/core/idempotent_request.hpp>
 
+#include <boost/uuid/name_generator_sha1.hpp>
+#include <boost/uuid/uuid.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
 namespace interlock {
 inline namespace v0 {
 
@@ -36,12 +43,24 @@ INTERLOCK_DECL IdempotentRequest IdempotentRequest::phase(std::string_view name)
     return part;
 }
 
-INTERLOCK_DECL std::string IdempotentRequest::derived_key() const
+INTERLOCK_DECL std::string IdempotentRequest::derived_key(DerivedKey form) const
 {
+    constexpr std::string_view digits = "0123456789abcdef";
     std::string out;
-    for (char c : detail::request_digest(name())) {
-        out += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
-        out += "0123456789abcdef"[static_cast<unsigned char>(c) & 15U];
+    auto const add = [&](unsigned char byte) { (out += digits[byte >> 4]) += digits[byte & 15U]; };
+    if (form == DerivedKey::digits) {
+        for (char c : detail::request_digest(name()))
+            add(static_cast<unsigned char>(c));
+        return out;
+    }
+    constexpr boost::uuids::uuid name_space{
+        {0x29, 0xa9, 0x85, 0x59, 0x39, 0x8c, 0x50, 0x52, 0xac, 0x10, 0x05, 0x33, 0x1c, 0x42, 0xb3, 0x51}};
+    auto const named = "interlock derived key 2:" + name();
+    auto const uuid = boost::uuids::name_generator_sha1{name_space}(named.data(), named.size());
+    for (unsigned char const byte : uuid) {
+        if (out.size() == 8 || out.size() == 13 || out.size() == 18 || out.size() == 23)
+            out += '-';
+        add(byte);
     }
     return out;
 }

@@ -112,6 +112,8 @@ std::optional<T> decode_state(std::string_view bytes, Reading& reading)
     try {
         if constexpr (has_own_form<T>())
             return decode_described<T>(bytes, reading);
+        else if constexpr (requires { StateTraits<T>::decode(bytes, reading); })
+            return StateTraits<T>::decode(bytes, reading);
         else
             return StateTraits<T>::decode(bytes);
     } catch (std::bad_alloc const&) {
@@ -139,6 +141,15 @@ std::optional<Failure> encode_state_over(std::string_view stored, T const& value
         Reading reading;
         if (stored.empty() || encode_over(stored, value, out, reading))
             return stored.empty() ? encode_state(value, out) : std::nullopt;
+        return Failure{Errc::invalid_argument, reading.text("the value cannot be written")};
+    } else if constexpr (requires(Reading& reading) {
+                             StateTraits<T>::encode_over(stored, value, out, reading);
+                         }) {
+        Reading reading;
+        if (stored.empty())
+            return encode_state(value, out);
+        if (StateTraits<T>::encode_over(stored, value, out, reading))
+            return std::nullopt;
         return Failure{Errc::invalid_argument, reading.text("the value cannot be written")};
     } else {
         return encode_state(value, out);

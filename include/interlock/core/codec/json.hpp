@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_PATTERNS_DETAIL_JSON_HPP
-#define INTERLOCK_PATTERNS_DETAIL_JSON_HPP
+#ifndef INTERLOCK_CORE_CODEC_JSON_HPP
+#define INTERLOCK_CORE_CODEC_JSON_HPP
 
 /// @file
 /// Described structs as JSON (RFC 8259) and back, texts as UTF-8, and bytes as base64 (RFC 4648). It is
-/// small: no more than an envelope for events needs.
+/// small: no more than an envelope for events and states in JSON need.
 
 #include <interlock/core/codec/described_value.hpp>
 
@@ -490,4 +490,4 @@ bool read_json(Json const& json, M& value)
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_PATTERNS_DETAIL_JSON_HPP
+#endif  // INTERLOCK_CORE_CODEC_JSON_HPP
