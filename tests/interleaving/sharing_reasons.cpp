@@ -44,8 +44,9 @@ using interlock_test::ManualRuntime;
 using interlock_test::Stock;
 using Memory = memory::StateRepository<Stock, std::string, ManualRuntime>;
 
-/// What the store refuses, from the first call on.
-enum class Refuses : unsigned char { loads, commits, locks, locks_slowly };
+/// What the store refuses, from the first call on. What is pending has no answer until the deadline; the call
+/// itself knows why.
+enum class Refuses : unsigned char { loads, commits, locks, locks_slowly, pending_loads, pending_locks };
 
 /// A store behind a network that answers at once, and that takes no call after its deadline. Where it is slow
 /// with locks, no reply comes to one that asks short before its deadline.
@@ -84,13 +85,52 @@ public:
         return inner_.carry_out(verb, deadline);
     }
 
+    Capabilities capabilities() const noexcept
+    {
+        bool const pending =
+            story_->refuses == Refuses::pending_loads || story_->refuses == Refuses::pending_locks;
+        return {.starts_calls = pending};
+    }
+    template <class Verb>
+        requires CarriesOut<Memory, Verb>
+    StartedCall<typename Verb::answer> start(Verb const& verb, Deadline deadline, Waiter&) const
+    {
+        using X = typename Verb::answer;
+        if (!refuses(Verb::name))
+            return std::make_unique<Call<X>>(runtime(), TimePoint::max(), carry_out(verb, deadline));
+        story_->heard();
+        return std::make_unique<Call<X>>(runtime(), deadline.at(runtime().now()), std::nullopt);
+    }
+
 private:
+    template <class X>
+    class Call final : public StoreCall<X> {
+    public:
+        Call(ManualRuntime runtime, TimePoint deadline, std::optional<Outcome<X>> outcome)
+            : runtime_(std::move(runtime)), deadline_(deadline), outcome_(std::move(outcome))
+        {}
+        std::optional<Outcome<X>> poll() override
+        {
+            if (!outcome_ && runtime_.now() >= deadline_)
+                outcome_.emplace(Failure::because(Errc::deadline_exceeded, reason()));
+            return std::move(outcome_);
+        }
+        Failure reason() override { return Failure{Errc::unavailable, "not enough replicas"}; }
+
+    private:
+        ManualRuntime runtime_;
+        TimePoint deadline_;
+        std::optional<Outcome<X>> outcome_;
+    };
+
     bool refuses(std::string_view verb) const
     {
         switch (story_->refuses) {
+        case Refuses::pending_loads:
         case Refuses::loads: return verb == "load";
         case Refuses::commits: return verb == "compare_and_set" || verb == "commit";
         case Refuses::locks:
+        case Refuses::pending_locks:
         case Refuses::locks_slowly: return verb == "create" || verb == "create_and_load";
         }
         return false;
@@ -106,6 +146,7 @@ private:
 
 struct WakeUp final : Waiter {
     void wake() noexcept override { woken = true; }
+    bool may_block() const noexcept override { return false; }
     bool woken{true};
 };
 
@@ -320,6 +361,18 @@ TEST_CASE("Whoever waits for a leader hears why it could not load", "[interleavi
 {
     using namespace sharing_reasons;
     explore(OptimisticVersioning{}, Refuses::loads);
+}
+
+TEST_CASE("Whoever waits for a leader hears why its load has no answer", "[interleaving][sharing]")
+{
+    using namespace sharing_reasons;
+    explore(OptimisticVersioning{}, Refuses::pending_loads);
+}
+
+TEST_CASE("Whoever waits for a leader hears why its lock has no answer", "[interleaving][sharing]")
+{
+    using namespace sharing_reasons;
+    explore(SetNxLock{}, Refuses::pending_locks);
 }
 
 TEST_CASE("Whoever waits for a leader hears why it gets no lock", "[interleaving][sharing]")

@@ -101,7 +101,7 @@ public:
     template <KeyOrState<T, key_type> A>
     lock_type acquire(A const& state, AcquireOptions options = {}) const
     {
-        return explained(acquire_outcome(state, Wait::until_deadline, options)).value();
+        return acquire_outcome(state, Wait::until_deadline, options).value();
     }
 
     /// The lock if it is free, nothing if somebody holds it. Throws `Error` as `acquire` does for the rest.
@@ -111,10 +111,12 @@ public:
     template <KeyOrState<T, key_type> A>
     std::optional<lock_type> try_acquire(A const& state) const
     {
-        auto outcome = acquire_outcome(state, Wait::no, {});
-        if (!outcome && outcome.errc() == Errc::lock_busy)
+        auto hold = detail::acquire_blocking(table(), make_key<T, key_type>(state), Wait::no, {});
+        if (hold)
+            return lock_type{state_of(state), *std::move(hold)};
+        if (hold.errc() == Errc::lock_busy)
             return std::nullopt;
-        return explained(std::move(outcome)).value();
+        explained(std::move(hold).failure(), repository()).raise();
     }
 
     /// As `lock.release()`: the article's word for it. The lock need not be one of this service.
@@ -141,8 +143,9 @@ public:
     /// As `acquire`, without blocking.
     ///
     /// **Completion.** `void(error_code, lock_type)`, on the handler's associated executor, exactly once,
-    /// never from within this call. An empty lock when there is an error. **Cancellation.** All types:
-    /// leaves the queue, or gives back what was granted meanwhile; `cancelled`.
+    /// never from within this call. An empty lock when there is an error. An `error_code` has no words: why
+    /// there is no lock, `async_acquire_outcome` says. **Cancellation.** All types: leaves the queue, or
+    /// gives back what was granted meanwhile; `cancelled`.
     template <
         KeyOrState<T, key_type> A,
         boost::asio::completion_token_for<void(error_code, lock_type)> CompletionToken>
@@ -152,7 +155,8 @@ public:
             detail::safe_argument<A>,
             "name it first: g++ 12 destroys an aggregate written inside a co_await expression twice. "
             "Pass a named state, or its key.");
-        return initiate<void(error_code, lock_type), false>(state, Wait::until_deadline, options, token);
+        return initiate<void(error_code, lock_type), detail::AcquireForm::code>(
+            state, Wait::until_deadline, options, token);
     }
     template <
         KeyOrState<T, key_type> A,
@@ -175,8 +179,33 @@ public:
             detail::safe_argument<A>,
             "name it first: g++ 12 destroys an aggregate written inside a co_await expression twice. "
             "Pass a named state, or its key.");
-        return initiate<void(error_code, std::optional<lock_type>), true>(
+        return initiate<void(error_code, std::optional<lock_type>), detail::AcquireForm::optional>(
             state, Wait::no, AcquireOptions{}, token);
+    }
+
+    /// As `acquire_outcome`, without blocking: the failure comes with its cause, its text and its time.
+    ///
+    ///     auto const wait = Wait::until_deadline;
+    ///     AcquireOptions const soon{.deadline = 1s};
+    ///     auto lock = co_await locks.async_acquire_outcome("nightly", wait, soon, use_awaitable);
+    ///     if (!lock)
+    ///         log(lock.message());  // deadline_exceeded because of lock_busy: jobs: somebody else holds ...
+    ///
+    /// A call that its deadline ends says what was in the way last: a holder (`lock_busy`, with the time that
+    /// its lease still has), or a store that could not be reached (`unavailable`), also where the store said
+    /// so to another caller of this service that came first.
+    ///
+    /// **Completion.** `void(Outcome<lock_type>)`; everything else is as with `async_acquire`.
+    template <
+        KeyOrState<T, key_type> A,
+        boost::asio::completion_token_for<void(Outcome<lock_type>)> CompletionToken>
+    auto async_acquire_outcome(A&& state, Wait wait, AcquireOptions options, CompletionToken&& token) const
+    {
+        static_assert(
+            detail::safe_argument<A>,
+            "name it first: g++ 12 destroys an aggregate written inside a co_await expression twice. "
+            "Pass a named state, or its key.");
+        return initiate<void(Outcome<lock_type>), detail::AcquireForm::outcome>(state, wait, options, token);
     }
 
     /// As `lock.release()`, by the same deadline, without blocking. The handle that was passed is empty
@@ -196,13 +225,13 @@ public:
 
     /// As `acquire` (`Wait::until_deadline`) and `try_acquire` (`Wait::no`), without throwing for what a
     /// store or another holder does: the failure is in the outcome, `lock_busy` when somebody holds the
-    /// lock and the call does not wait. Its text says what happened, not which store it was.
+    /// lock and the call does not wait. Its text says which store it was.
     template <KeyOrState<T, key_type> A>
     Outcome<lock_type> acquire_outcome(A const& state, Wait wait, AcquireOptions options) const
     {
         auto hold = detail::acquire_blocking(table(), make_key<T, key_type>(state), wait, options);
         if (!hold)
-            return std::move(hold).failure();
+            return explained(std::move(hold).failure(), repository());
         return lock_type{state_of(state), *std::move(hold)};
     }
 
@@ -218,27 +247,19 @@ private:
         return detail::shown_state<T, key_type>(argument);
     }
 
-    template <class Signature, bool Optional, class A, class CompletionToken>
+    template <class Signature, detail::AcquireForm Form, class A, class CompletionToken>
     auto initiate(A const& state, Wait wait, AcquireOptions options, CompletionToken& token) const
     {
         // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.
         using Request = detail::AcquireRequest<LockStateService>;
         return boost::asio::async_initiate<CompletionToken, Signature>(
             [](auto handler, std::unique_ptr<Request> request) {
-                detail::start_acquire<Optional>(std::move(handler), std::move(request));
+                detail::start_acquire<Form>(std::move(handler), std::move(request));
             },
             token,
             std::unique_ptr<Request>(new Request{
                 *this, make_key<T, key_type>(state), state_of(state), wait, options.deadline,
                 options.max_attempts, options.stop.token()}));
-    }
-
-    /// Says which store it was, where a failure is thrown.
-    Outcome<lock_type> explained(Outcome<lock_type> outcome) const
-    {
-        if (!outcome)
-            return interlock::explained(std::move(outcome).failure(), repository());
-        return outcome;
     }
 
     struct Handle {

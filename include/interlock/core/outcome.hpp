@@ -102,6 +102,11 @@ public:
     /// A text that was there is replaced.
     Failure explained(std::string place) &&;
 
+    /// This failure with `place` in front of its text, where the text is about a store that could not serve
+    /// (deadline, reach, limits, set-up, a lost reply) and does not say which: it has not the first word of
+    /// `place`, which is the kind of the store.
+    Failure placed(std::string const& place) &&;
+
     /// This failure with another text.
     Failure with_detail(std::string detail) &&;
 

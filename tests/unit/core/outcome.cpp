@@ -118,6 +118,20 @@ TEST_CASE("copies of a failure are independent and complete", "[core][outcome]")
     CHECK(Failure::because(Errc::lock_lost, Errc::not_found).cause() == Errc::not_found);
 }
 
+TEST_CASE("a text about a store that does not say which gets its place", "[core][outcome]")
+{
+    std::string const place = "memory of the shop";
+    auto const placed = [&](Failure failure) { return std::move(failure).placed(place).detail(); };
+    for (auto code : {Errc::deadline_exceeded, Errc::unavailable, Errc::overloaded, Errc::misconfigured}) {
+        CHECK(placed({code, "no connection"}) == place + ": no connection");
+        CHECK(placed({code, "no room in memory"}) == "no room in memory");
+        CHECK(placed(code).empty());
+    }
+    CHECK(placed(Failure::unknown(Errc::unavailable, "lost")) == place + ": lost");
+    CHECK(placed({Errc::invalid_argument, "key is empty"}) == "key is empty");
+    CHECK(Failure{Errc::unavailable, "lost"}.placed("").detail() == "lost");
+}
+
 TEST_CASE("a bare code is a failure, and an outcome says whether it was replayed", "[core][outcome]")
 {
     Outcome<std::string> outcome = Errc::lock_busy;

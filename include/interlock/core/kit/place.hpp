@@ -59,11 +59,13 @@ std::string_view system_of(R const& repository) noexcept
         return kind_of(repository);
 }
 
-/// `failure` with the place and a sentence about its code, if it has no text of its own.
+/// `failure` with the place and a sentence about its code, if it has no text of its own; and with the
+/// place, if its text is about a store, and does not say which (`Failure::placed`).
 template <class R>
 [[gnu::cold]] Failure explained(Failure failure, R const& repository)
 {
-    return failure.has_detail() ? std::move(failure) : std::move(failure).explained(place_of(repository));
+    return failure.has_detail() ? std::move(failure).placed(place_of(repository))
+                                : std::move(failure).explained(place_of(repository));
 }
 
 /// The same for an outcome that holds a failure. Out of the way of calls that succeed.

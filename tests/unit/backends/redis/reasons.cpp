@@ -78,6 +78,7 @@ void check_all(Shop const& shop, std::string const& says)
         CHECK(outcome.cause() != Errc::lock_busy);
         CHECK(outcome.effect() == Effect::not_applied);
         CHECK_THAT(outcome.message(), ContainsSubstring(says));
+        CHECK_THAT(outcome.detail(), ContainsSubstring("redis"));
         if (outcome.errc() == Errc::deadline_exceeded)
             CHECK(outcome.cause() != Errc::ok);
     };
@@ -96,6 +97,11 @@ void check_all(Shop const& shop, std::string const& says)
         "async optimistic",
         versioned.async_try_do_in_transaction("x", add_one, soon, boost::asio::use_future).get());
     check("acquire", ended([&] { static_cast<void>(locks.acquire("x", {.deadline = 700ms})); }));
+    check("acquire outcome", locks.acquire_outcome("x", Wait::until_deadline, {.deadline = 700ms}));
+    AcquireOptions const in_time{.deadline = 700ms};
+    check(
+        "async acquire",
+        locks.async_acquire_outcome("x", Wait::until_deadline, in_time, boost::asio::use_future).get());
     check("try_acquire", ended([&] { static_cast<void>(locks.try_acquire("x")); }));
     check(
         "two keys",
@@ -125,6 +131,19 @@ TEST_CASE("a lock that somebody holds is the reason by name", "[redis][reasons]"
     CHECK(acquired.errc() == Errc::deadline_exceeded);
     CHECK(acquired.cause() == Errc::lock_busy);
     CHECK_FALSE(locks.try_acquire("x"));
+    for (auto const& service : {locks, other}) {  // the second one has the lock itself
+        AcquireOptions const in_time{.deadline = 300ms};
+        auto const said =
+            service.async_acquire_outcome("x", Wait::until_deadline, in_time, boost::asio::use_future).get();
+        CHECK(said.errc() == Errc::deadline_exceeded);
+        CHECK(said.cause() == Errc::lock_busy);
+        CHECK_THAT(said.detail(), ContainsSubstring("redis name space"));
+        CHECK_THAT(said.detail(), ContainsSubstring("somebody else holds the lock"));
+        auto const busy =
+            service.async_acquire_outcome("x", Wait::no, in_time, boost::asio::use_future).get();
+        CHECK(busy.errc() == Errc::lock_busy);
+        CHECK_THAT(busy.detail(), ContainsSubstring("redis name space"));
+    }
     // In line behind a caller of the same service.
     auto const queued = ended([&] { static_cast<void>(other.acquire("x", {.deadline = 300ms})); });
     CHECK(queued.cause() == Errc::lock_busy);
@@ -216,6 +235,29 @@ TEST_CASE("a server that is gone is the reason", "[redis][reasons]")
     Shop shop;
     shop.server.kill();
     check_all(shop, "connect");
+}
+
+TEST_CASE("whoever waits behind a load without an answer hears why there is none", "[redis][reasons]")
+{
+    Shop shop;
+    shop.server.kill();
+    auto const last = [&](auto policy) {
+        TransactionService const service{policy, shop.stock};
+        CallOptions const later{.deadline = 2s};
+        CallOptions const soon{.deadline = 500ms};
+        auto leader = service.async_try_do_in_transaction("x", add_one, later, boost::asio::use_future);
+        auto second = service.async_try_do_in_transaction("x", add_one, soon, boost::asio::use_future);
+        auto third = service.async_try_do_in_transaction("x", add_one, soon, boost::asio::use_future);
+        for (auto* const call : {&second, &third, &leader}) {
+            auto const outcome = call->get();
+            INFO(outcome.message());
+            CHECK(outcome.errc() == Errc::deadline_exceeded);
+            CHECK(outcome.cause() == Errc::unavailable);
+            CHECK_THAT(outcome.detail(), ContainsSubstring("connect"));
+        }
+    };
+    last(OptimisticVersioning{});
+    last(SetNxLock{});
 }
 
 TEST_CASE("a wrong password is the answer itself", "[redis][reasons]")

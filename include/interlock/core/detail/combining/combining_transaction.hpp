@@ -9,11 +9,13 @@
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/combining/combiner.hpp>
+#include <interlock/core/detail/combining/leader_begins.hpp>
 #include <interlock/core/detail/combining/sharing_line.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -22,6 +24,7 @@
 #include <new>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -73,6 +76,7 @@ public:
         bool const leads = self_.phase == Phase::leading;
         if (leads)
             begin_to_lead(waiter);
+        let_ask(false);
         auto step = inner_.begin(leads ? begins_ : waiter);
         if (leads)
             note_begun(step);
@@ -133,30 +137,37 @@ public:
 
     void rollback(bool unresolved) noexcept
     {
+        let_ask(false);
         inner_.rollback(unresolved);
         leave();
     }
     Failure reason()
     {
+        let_ask(false);
         auto mine = inner_reason();
         if (self_.phase != Phase::queued && mine.errc() != Errc::ok)
             return mine;
         auto others = reason_in_line();
         return others.errc() != Errc::ok ? std::move(others) : std::move(mine);
     }
-    /// What the store has refused to those that led while this waited, or leads itself; `ok`: nothing.
+    /// What the store has refused to those that led while this waited, or leads itself, or what the one that
+    /// leads now waits for; `ok`: nothing.
     Failure reason_in_line() noexcept
     {
         try {
-            return in_line(now(), [](Line& line, auto&) {
-                return line.refused() ? *line.refused() : Failure{Errc::ok};
+            auto said = in_line(now(), [](Line& line, auto&) {
+                return line.refused() ? Failure{*line.refused()} : line.waited_for();
             });
+            if (said.errc() != Errc::ok || self_.phase != Phase::queued)
+                return said;
+            return Failure{Errc::deadline_exceeded, waits_behind(place_of(session_.repository()))};
         } catch (std::bad_alloc const&) {  // no memory for the text
             return Errc::ok;
         }
     }
     void abandon() noexcept
     {
+        let_ask(false);
         if (self_.phase == Phase::leading)
             tell_of_begin(inner_reason());
         inner_.abandon();
@@ -176,29 +187,17 @@ public:
     T& state(std::size_t) noexcept { return self_.phase == Phase::running ? *mine_ : inner_.state(0); }
 
 private:
-    /// What wakes a leader that begins, and notes when that was.
-    class Begins final : public Waiter {
-    public:
-        explicit Begins(CombiningTransaction& call) noexcept : call_(call) {}
-        void wake() noexcept override
-        {
-            note();
-            wakes->wake();
-        }
-        Wakeup wake_later() noexcept override
-        {
-            note();
-            return wakes->wake_later();
-        }
-        bool may_block() const noexcept override { return wakes->may_block(); }
+    template <class>
+    friend class LeaderBegins;
 
-        Waiter* wakes{nullptr};
-
-    private:
-        void note() noexcept { call_.self_.due_from(call_.now()); }
-
-        CombiningTransaction& call_;
-    };
+    /// Whether others may ask what the begin of this leader waits for. They may only while it waits, and is
+    /// not at work on it itself: what is waited for belongs to one thread at a time.
+    void let_ask(bool may) noexcept
+    {
+        if (std::exchange(asked_, may) == may)
+            return;
+        in_line(now(), [&](Line&, auto&) { Line::may_ask(self_, may ? &begins_ : nullptr); });
+    }
 
     /// What its own begin waits for.
     Failure inner_reason() noexcept
@@ -216,6 +215,8 @@ private:
         return ContextAccess::events(*ContextAccess::recorder(context_));
     }
 
+    /// It has something to do.
+    void is_due() noexcept { self_.due_from(now()); }
     TimePoint now() const noexcept { return session_.repository().runtime().now(); }
 
     /// See `Combiner::in_line`.
@@ -259,6 +260,7 @@ private:
     {
         if (!step.done()) {
             self_.due_from(step.wake_at());
+            let_ask(true);
         } else if (step.outcome()) {
             self_.began_at = now();
             self_.progress(self_.began_at);
@@ -428,7 +430,8 @@ private:
     std::shared_ptr<T const> seen_;  // what it gets a copy of
     std::optional<T> mine_;          // that copy
     StoredKey<T, K> stored_key_;     // of that copy, before the operation had it
-    Begins begins_{*this};
+    bool asked_{false};              // see `let_ask`
+    LeaderBegins<CombiningTransaction> begins_{*this};
     Inner inner_;
 };
 

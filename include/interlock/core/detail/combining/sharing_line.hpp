@@ -20,12 +20,13 @@
 // * A leader waits for one operation no longer than the patience, and a leader that makes no progress is
 //   replaced.
 // * What the store has refused to one that led is known to all that had to do with the state then, whoever
-//   leads afterwards, until a commit is applied.
+//   leads afterwards, until a commit is applied; and whoever waits may ask what the leader waits for.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/detail/combining/sharing_reason.hpp>
 #include <interlock/core/detail/keyed_lines.hpp>
-#include <interlock/core/detail/transaction/transaction_machine.hpp>
+#include <interlock/core/detail/pending_reason.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/kit/assertion.hpp>
 
@@ -65,15 +66,17 @@ struct SharingMember : QueueHook {
     TimePoint deadline{};
     std::shared_ptr<SharingBatch> batch;           // that it leads, has the value of, or has run in
     std::optional<Outcome<CommitResult>> outcome;  // that it is told
-    bool again{false};         // that outcome is not its own: it runs again, and that counts as no attempt
-    bool runs_again{false};    // likewise of what its `commit` or `verify` has returned
-    bool promoted{false};      // leads from now on, and does not know it yet
-    bool first{false};         // goes to the front of the queue: it has had its turn
-    bool late{false};          // gets no value any more: it leads when its turn comes
-    bool single{false};        // shares with nobody when it leads
-    bool records{false};       // what it commits may bring events, its own and those of others
-    bool doubted{false};       // as a leader: the begin of one before it was refused
-    bool present{false};       // counted in its group, from when it comes until it is out
+    bool again{false};       // that outcome is not its own: it runs again, and that counts as no attempt
+    bool runs_again{false};  // likewise of what its `commit` or `verify` has returned
+    bool promoted{false};    // leads from now on, and does not know it yet
+    bool first{false};       // goes to the front of the queue: it has had its turn
+    bool late{false};        // gets no value any more: it leads when its turn comes
+    bool single{false};      // shares with nobody when it leads
+    bool records{false};     // what it commits may bring events, its own and those of others
+    bool doubted{false};     // as a leader: the begin of one before it was refused
+    bool present{false};     // counted in its group, from when it comes until it is out
+    /// As a leader: whom others may ask why its begin has not ended; null: it is at work on it itself.
+    PendingReason* pending{nullptr};
     TimePoint began_at{};      // as a leader: when its operation began ...
     TimePoint commit_began{};  // ... and its commit
     Time look_again{0};        // how long until it looks whether its leader makes progress
@@ -159,56 +162,6 @@ struct SharingGroup {
     bool begin_refused{false};       // and it said so of a begin, not of a commit
 };
 
-/// What `failure`, to which one operation came, says to the others that wait for the same state; `ok`:
-/// nothing. That one's deadline and cancellation are no reason for the others, but what it waited for is.
-inline Failure said_to_others(Failure const& failure)
-{
-    auto const code = failure.errc();
-    bool const own = code == Errc::deadline_exceeded || code == Errc::outcome_unknown;
-    auto const reason = own ? failure.cause() : code;
-    if (reason == Errc::ok || reason == Errc::cancelled)
-        return Errc::ok;
-    return own ? Failure::because(reason, Failure{failure}) : failure;
-}
-
-/// Keeps in `place` what `failure` says to others. False: nothing.
-inline bool keep_said(std::optional<Failure>& place, Failure const& failure) noexcept
-{
-    try {
-        auto said = said_to_others(failure);
-        if (said.errc() == Errc::ok)
-            return false;
-        place = std::move(said);
-        return true;
-    } catch (std::bad_alloc const&) {  // the others hear less
-        return false;
-    }
-}
-/// What one hears whose run was dropped: a conflict, because of `reason`.
-inline Failure dropped_for(std::optional<Failure> const& reason) noexcept
-{
-    if (!reason || reason->errc() == Errc::version_conflict)
-        return Errc::version_conflict;
-    try {
-        return Failure::because(Errc::version_conflict, Failure{*reason});
-    } catch (std::bad_alloc const&) {  // without its text
-        return Failure::because(Errc::version_conflict, reason->errc());
-    }
-}
-
-/// Whether somebody else changed the value, so that any attempt on it would have failed.
-inline bool value_has_changed(Errc code) noexcept
-{
-    return TransactionMachine::is_conflict(code) || code == Errc::not_found || code == Errc::already_exists;
-}
-/// Whether the store has refused what was to be written: perhaps what another one made of it. A trigger
-/// can do so, or a row-level policy.
-inline bool refuses_the_write(Errc code) noexcept
-{
-    return code == Errc::invalid_argument || code == Errc::constraint_violated ||
-           code == Errc::corrupt_state || code == Errc::misconfigured;
-}
-
 /// One group at one moment: who is there, who leads, and what is known. `Count`: how many wait in all groups
 /// of a service, as `KeyedLines` counts them.
 template <class Count>
@@ -248,6 +201,15 @@ public:
         if (std::exchange(group_.begin_refused, false))
             group_.refused.reset();
     }
+    /// Others may ask from now on why the begin of `member` has not ended; null: they may not any more.
+    static void may_ask(Member& member, PendingReason* begin) noexcept { member.pending = begin; }
+    /// What the leader's begin waits for, as it is said to others; `ok`: nothing is known.
+    Failure waited_for() const
+    {
+        if (group_.leader == nullptr || group_.leader->pending == nullptr)
+            return Errc::ok;
+        return said_to_others(group_.leader->pending->pending_reason());
+    }
     /// When somebody else takes the leader's place.
     TimePoint leader_due() const noexcept
     {
@@ -263,6 +225,7 @@ protected:
     void depart(Member& member) noexcept
     {
         member.phase = Phase::out;
+        member.pending = nullptr;
         if (std::exchange(member.present, false))
             --group_.present;
     }
@@ -423,6 +386,7 @@ public:
             auto const wait = std::exchange(member.look_again, std::min(2 * member.look_again, longest));
             return {.again = std::max(due, add(now_, wait))};
         }
+        keep_waited_for();
         Look found{.given_up = give_up()};
         // Whoever has looked, the first in line leads: those that have waited longest look least often.
         if (group_.queue.front() == &member) {
@@ -669,6 +633,16 @@ private:
     using Steps::arrive, Steps::depart, Steps::lead, Steps::once_more, Steps::unqueue, Steps::promote_next;
     using Steps::expel, Steps::give_up, Steps::tell;
     using Steps::group_, Steps::terms_, Steps::ledger_, Steps::count_, Steps::now_;
+
+    /// The leader is about to be replaced: what its begin waits for is not forgotten.
+    void keep_waited_for() noexcept
+    {
+        try {
+            if (auto said = this->waited_for(); said.errc() != Errc::ok)
+                this->refuse_begin(std::move(said));
+        } catch (std::bad_alloc const&) {  // the others hear less
+        }
+    }
 
     Gather alone(Member& member) noexcept
     {

@@ -39,6 +39,17 @@ INTERLOCK_DECL Failure Failure::explained(std::string place) &&
     return std::move(*this);
 }
 
+INTERLOCK_DECL Failure Failure::placed(std::string const& place) &&
+{
+    bool const of_store = code_ == Errc::deadline_exceeded || code_ == Errc::unavailable ||
+                          code_ == Errc::overloaded || code_ == Errc::misconfigured ||
+                          code_ == Errc::outcome_unknown;
+    auto const kind = place.substr(0, place.find(' '));
+    if (of_store && has_detail() && !kind.empty() && detail_->find(kind) == std::string::npos)
+        detail_ = std::make_unique<std::string>(place + ": " + *detail_);
+    return std::move(*this);
+}
+
 INTERLOCK_DECL Failure Failure::with_detail(std::string detail) &&
 {
     detail_ = std::make_unique<std::string>(std::move(detail));

@@ -96,6 +96,11 @@ protected:
     /// nobody has said anything. For a call that its deadline ends; asked before `abandon`.
     Failure reason();
 
+    /// From now on those behind this one may ask `whom` why the store has not answered; null: not any more.
+    void let_ask(PendingReason* whom) noexcept;
+    /// What the store said last, for those who ask `reason`.
+    void note_refusal(Failure const& failure);
+
     /// Stops waiting. What was granted meanwhile is given back. Afterwards the waiter is not woken any more.
     /// A call that is under way has been given up before.
     void abandon() noexcept;
@@ -134,9 +139,6 @@ private:
     bool wakes() const noexcept { return table_->traits_.can.wakes_waiters; }
 
     std::chrono::nanoseconds until_next_attempt(Failure const& failure, bool busy) const;
-
-    /// For those who ask `reason`.
-    void note_refusal(Failure const& failure);
 
     void stop_driving() noexcept;
 

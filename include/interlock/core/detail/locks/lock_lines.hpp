@@ -10,6 +10,7 @@
 #include <interlock/core/detail/keyed_lines.hpp>
 #include <interlock/core/detail/locks/lock_line.hpp>
 #include <interlock/core/detail/locks/lock_store.hpp>
+#include <interlock/core/detail/pending_reason.hpp>
 #include <interlock/core/kit/assertion.hpp>
 #include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/lock_options.hpp>
@@ -73,6 +74,8 @@ struct LockEntry : boost::intrusive::set_base_hook<> {
     // Why there was no lock when the store was asked last; null since a grant. Whoever ends by the deadline,
     // at the store or in line, says so.
     std::unique_ptr<Failure> refused;
+    // Who asks the store, while its call is under way and others may ask it why; or null.
+    PendingReason* pending{nullptr};
 };
 
 /// The keys of one shard.

@@ -12,6 +12,7 @@
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/kit/lock_access.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -40,10 +41,17 @@ struct AcquireRequest {
     std::stop_token stop;
 };
 
-/// `async_acquire`; with `Optional`, `async_try_acquire`. A step polls the ticket in place where that never
+/// What a call that acquires completes with.
+enum class AcquireForm : unsigned char {
+    code,      ///< `void(error_code, lock)`: `async_acquire`
+    optional,  ///< `void(error_code, std::optional<lock>)`: `async_try_acquire`
+    outcome,   ///< `void(Outcome<lock>)`: `async_acquire_outcome`
+};
+
+/// `async_acquire` and its siblings. A step polls the ticket in place where that never
 /// blocks. Otherwise a thread for calls that may wait polls it, and the operation looks again when that has
 /// returned, or when the deadline or a cancellation comes first and the thread has not begun.
-template <bool Optional, class Service, class Handler>
+template <AcquireForm Form, class Service, class Handler>
 class AcquireOperation final
     : public AsyncOperation<Handler, typename Service::repository_type::runtime_type> {
     using Base = AsyncOperation<Handler, typename Service::repository_type::runtime_type>;
@@ -68,18 +76,18 @@ private:
                 bool const late = this->runtime().now() >= deadline_;
                 if (!(late || this->cancel_requested()) || !this->take_back())
                     return false;
-                return fail(late ? Errc::deadline_exceeded : Errc::cancelled);
+                return late ? fail_late() : fail(Errc::cancelled);
             }
             offloaded_ = false;
             if (!answer_->done() && this->take_wake())  // perhaps by what the call found in use
                 return step();
         } else {
             if (!request_->deadline.valid() || request_->max_attempts < 1)
-                return fail(Errc::invalid_argument);
+                return fail(Failure{Errc::invalid_argument, "acquire options out of range"});
             if (this->cancel_requested())
                 return fail(Errc::cancelled);
             if (polled_ && this->runtime().now() >= deadline_)
-                return fail(Errc::deadline_exceeded);
+                return fail_late();
             blockable_ = !LockAccess::in_place(request_->service);
             if (!blockable_) {
                 poll();
@@ -100,7 +108,7 @@ private:
             return false;
         }
         if (!answer_->outcome())
-            return fail(answer_->outcome().errc());
+            return fail(std::move(answer_->outcome()).failure());
         hold_ = *std::move(answer_->outcome());
         return true;
     }
@@ -122,11 +130,19 @@ private:
 
     bool may_block() const noexcept override { return blockable_; }
 
-    bool fail(Errc code) noexcept
+    bool fail(Failure failure) noexcept
     {
         ticket_.abandon();
-        code_ = code;
+        failure_ = std::move(failure);
         return true;
+    }
+
+    bool fail_late()
+    {
+        if constexpr (Form == AcquireForm::outcome)
+            return fail(Failure::because(Errc::deadline_exceeded, ticket_.reason()));
+        else
+            return fail(Errc::deadline_exceeded);
     }
 
     void complete(Ref<Base> self) override
@@ -135,16 +151,22 @@ private:
         auto handler = std::move(this->handler());
         if (hold_ && this->cancel_requested()) {  // on its way here
             hold_.reset();
-            code_ = Errc::cancelled;
+            failure_ = Errc::cancelled;
         }
         if (hold_)
             hold_->take();
-        auto const code = code_;
+        auto failure = std::move(failure_);
+        if constexpr (Form == AcquireForm::outcome)
+            if (!hold_)
+                failure = explained(std::move(failure), request_->service.repository());
         Lock lock = hold_ ? Lock{std::move(request_->state), std::move(hold_)} : Lock{};
         {
             Ref<Base> const last = std::move(self);
         }
-        if constexpr (Optional) {
+        auto const code = failure.errc();
+        if constexpr (Form == AcquireForm::outcome) {
+            std::move(handler)(lock ? Outcome<Lock>{std::move(lock)} : Outcome<Lock>{std::move(failure)});
+        } else if constexpr (Form == AcquireForm::optional) {
             std::optional<Lock> maybe;
             if (lock)
                 maybe.emplace(std::move(lock));
@@ -163,8 +185,8 @@ private:
     TimePoint deadline_;
     bool polled_{false};
     bool offloaded_{false};
-    bool blockable_{false};  // the thread that polls is one of the pool
-    Errc code_{Errc::ok};    // what it completes with
+    bool blockable_{false};      // the thread that polls is one of the pool
+    Failure failure_{Errc::ok};  // what it completes with
     std::optional<Step<std::shared_ptr<Hold>>> answer_;
     std::shared_ptr<Hold> hold_;
     LockAccess::Ticket<Service> ticket_;
@@ -235,10 +257,10 @@ void start_release(Service const& service, Handler handler, std::shared_ptr<Hold
     start_operation<ReleaseOperation<Service, Handler>>(std::move(handler), service, std::move(hold));
 }
 
-template <bool Optional, class Service, class Handler>
+template <AcquireForm Form, class Service, class Handler>
 void start_acquire(Handler handler, std::unique_ptr<AcquireRequest<Service>> request)
 {
-    start_operation<AcquireOperation<Optional, Service, Handler>>(std::move(handler), std::move(request));
+    start_operation<AcquireOperation<Form, Service, Handler>>(std::move(handler), std::move(request));
 }
 
 }  // namespace detail

@@ -17,6 +17,7 @@
 #include <interlock/core/versioned.hpp>
 
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -110,7 +111,7 @@ private:
 /// pending. `WantsState`: it has a slot, into which the state goes that comes with the lock: from the store
 /// together with a fresh grant, where `R` can do both in one trip, or from the holder before.
 template <class R, bool WantsState>
-class Ticket final : private Acquisition<typename R::runtime_type> {
+class Ticket final : private Acquisition<typename R::runtime_type>, private PendingReason {
     using Base = Acquisition<typename R::runtime_type>;
     using Slot = std::optional<Versioned<typename R::value_type>>;
     static constexpr bool fused = WantsState && FusedRepository<R>;
@@ -136,14 +137,17 @@ public:
     Step<std::shared_ptr<Hold>> poll(Waiter& waiter, TimePoint deadline)
     {
         this->wait_until(deadline);
+        let_others_ask(false);
         for (;;) {
             if (auto step = this->next(waiter))
                 return *std::move(step);
             auto asked = asking_.ask(
                 static_cast<StoreOfLocks<R> const&>(this->store()).repository(), waiter,
                 Verb{this->key(), this->owner(), this->ttl()}, Deadline{deadline});
-            if (!asked)
+            if (!asked) {
+                let_others_ask(true);
                 return this->under_way();
+            }
             if (*asked)
                 return this->granted(waiter, accept(**asked));
             if (auto step = this->refused(waiter, std::move(*asked).failure()))
@@ -154,6 +158,9 @@ public:
     /// Stops waiting. What was granted meanwhile is given back. Afterwards the waiter is not woken any more.
     void abandon() noexcept
     {
+        let_others_ask(false);
+        if (asking_.under_way())
+            leave_reason();
         asking_.give_up();  // what takes the grant back is to reach the store later
         Base::abandon();
     }
@@ -161,6 +168,7 @@ public:
     /// See `Acquisition::reason`; what the store says of the attempt that is under way comes first.
     Failure reason()
     {
+        let_others_ask(false);
         auto now = asking_.reason();
         return now.errc() != Errc::ok ? std::move(now) : Base::reason();
     }
@@ -168,6 +176,29 @@ public:
     using Base::state_source;
 
 private:
+    void let_others_ask(bool may) noexcept
+    {
+        if (std::exchange(others_ask_, may) != may)
+            this->let_ask(may ? static_cast<PendingReason*>(this) : nullptr);
+    }
+    Failure pending_reason() noexcept override
+    {
+        try {
+            return asking_.reason();
+        } catch (std::bad_alloc const&) {  // no memory for the text
+            return Errc::ok;
+        }
+    }
+    /// Whoever is next in line hears why this one got no answer.
+    void leave_reason() noexcept
+    {
+        try {
+            if (auto const now = asking_.reason(); now.errc() != Errc::ok)
+                this->note_refusal(now);
+        } catch (std::bad_alloc const&) {  // they hear less
+        }
+    }
+
     Grant const& accept(Grant const& grant) noexcept { return grant; }
     Grant const& accept(GrantAndState<typename R::value_type>& both)
     {
@@ -175,6 +206,7 @@ private:
         return both.grant;
     }
 
+    bool others_ask_{false};
     [[no_unique_address]] PendingCall<R, Verb> asking_;
 };
 

@@ -61,8 +61,12 @@ auto Acquisition<R>::refused(Waiter& waiter, Failure failure) -> std::optional<H
     bool const final = !busy && code != Errc::outcome_unknown && code != Errc::unavailable;
     if (final || (busy && wait_ == Wait::no) || attempts_ >= table_->options_.max_attempts ||
         attempts_ >= max_attempts_) {
-        // Nothing was sent any more, so what the store said before is the reason.
-        if (code == Errc::deadline_exceeded)
+        // Nothing was sent any more, so what the store said before is the reason; or it waited for the store,
+        // and those in line hear why.
+        auto const cause = failure.cause();
+        if (code == Errc::deadline_exceeded && cause != Errc::ok)
+            note_refusal(Failure::because(cause, Failure{failure}));
+        else if (code == Errc::deadline_exceeded)
             if (auto before = reason(); before.errc() != Errc::ok)
                 failure = Failure::because(code, std::move(before));
         stop_driving();
@@ -85,14 +89,37 @@ Failure Acquisition<R>::reason()
         return Errc::ok;
     auto& shard = table_->shard_of(*key_);
     std::lock_guard lock(shard.mutex);
-    if (auto const& refused = node_->second.refused)
-        return *refused;
-    return phase_ == Phase::queued ? Errc::lock_busy : Errc::ok;
+    auto const& entry = node_->second;
+    if (entry.refused)
+        return *entry.refused;
+    if (phase_ != Phase::queued)
+        return Errc::ok;
+    if (entry.holder != nullptr)
+        return Errc::lock_busy;
+    if (entry.pending != nullptr)
+        if (auto said = entry.pending->pending_reason(); said.errc() != Errc::ok)
+            return said;
+    return Failure{
+        Errc::deadline_exceeded, table_->store_.place() +
+                                     ": another caller of this service has asked for the lock, and the store "
+                                     "has not answered"};
+}
+
+template <Runtime R>
+void Acquisition<R>::let_ask(PendingReason* whom) noexcept
+{
+    if (table_->forked() || node_ == nullptr)
+        return;
+    auto& shard = table_->shard_of(*key_);
+    std::lock_guard lock(shard.mutex);
+    node_->second.pending = whom;
 }
 
 template <Runtime R>
 void Acquisition<R>::note_refusal(Failure const& failure)
 {
+    if (phase_ != Phase::driving)
+        return;
     auto& shard = table_->shard_of(*key_);
     std::lock_guard lock(shard.mutex);
     auto& refused = node_->second.refused;
