@@ -12,13 +12,20 @@
 ///     interlock::TransactionService service{interlock::PessimisticRowLock{}, products};
 ///     service.do_in_transaction(17, [](Product& product) { --product.inventory_count; });
 
+#include <interlock/backends/postgres/detail/pool_query.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/options.hpp>
+#include <interlock/backends/postgres/result.hpp>
+#include <interlock/core/deadline.hpp>
+#include <interlock/core/outcome.hpp>
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <tuple>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -64,6 +71,92 @@ public:
     /// How many connections are idle now.
     std::size_t idle_count() const;
 
+    // ---- queries --------------------------------------------------------------------------------
+
+    /// Executes one statement that reads, in a transaction of its own that is READ ONLY: a report, a list, a
+    /// search. What changes something stands in an operation (`Transaction::exec`), where it is committed
+    /// together with the states.
+    ///
+    ///     auto const rows = pool.query("SELECT id, note FROM orders WHERE product = $1", 17);
+    ///     for (auto const row : rows)
+    ///         print(row["id"].as<int>(), row["note"].as<std::string>());
+    ///     auto const open = pool.query(200ms, "SELECT count(*) FROM orders").value<int>();
+    ///
+    /// `parameters` are as with `Transaction::exec`: each stands for one of `$1`, `$2` and so on, and never
+    /// becomes part of the text. With a deadline in front of the text the call ends by it.
+    ///
+    /// **Outcome.** The rows, or throws `Error`: `invalid_argument` for a statement that changes something,
+    /// which the server refuses, and for a parameter that is no value of its type; `misconfigured` for what
+    /// the server does not know (a table, a right) or takes for more than one statement; `unavailable`,
+    /// `deadline_exceeded`, `overloaded`. Nothing is ever changed, so the call may always be made again; it
+    /// is made again by itself where the connection was lost.
+    ///
+    /// **Does not guarantee.** That two queries see one moment; that a replica answers what the primary
+    /// would; anything about what a function does outside of the transaction (`dblink`).
+    ///
+    /// **Cost.** One round trip, on a connection of the pool. What a statement leaves in its session (SET,
+    /// `set_config(..., false)`, advisory locks of the session) is taken back before anybody else gets it.
+    /// Row-level policies apply, as they do to the statements of an operation.
+    template <class... A>
+    Result query(std::string_view sql, A const&... parameters) const
+    {
+        return try_query(Deadline{}, sql, parameters...).value();
+    }
+    template <class... A>
+    Result query(Deadline deadline, std::string_view sql, A const&... parameters) const
+    {
+        return try_query(deadline, sql, parameters...).value();
+    }
+    /// As `query`, and returns the failure.
+    template <class... A>
+    Outcome<Result> try_query(std::string_view sql, A const&... parameters) const
+    {
+        return try_query(Deadline{}, sql, parameters...);
+    }
+    template <class... A>
+    Outcome<Result> try_query(Deadline deadline, std::string_view sql, A const&... parameters) const
+    {
+        return detail::query(*state_, std::string(sql), detail::parameters_of(parameters...), deadline);
+    }
+
+    /// `async_query(sql, parameters..., token)`, perhaps with a deadline in front: as `query`, on one of as
+    /// many threads as the pool may have connections, so that the executor is never blocked.
+    ///
+    ///     auto const rows = co_await pool.async_query("SELECT id FROM orders", use_awaitable);
+    ///
+    /// **Completion.** `void(std::exception_ptr, Result)`, on the handler's associated executor, exactly
+    /// once, never from within the call. Texts and parameters are copied.
+    ///
+    /// **Cancellation.** None: the query ends by its deadline, for which waiting for a thread counts.
+    template <class... A>
+        requires(sizeof...(A) > 0)
+    auto async_query(std::string_view sql, A&&... parameters_and_token) const
+    {
+        return initiate<false>(
+            Deadline{}, sql, std::forward_as_tuple(std::forward<A>(parameters_and_token)...));
+    }
+    template <class... A>
+        requires(sizeof...(A) > 0)
+    auto async_query(Deadline deadline, std::string_view sql, A&&... parameters_and_token) const
+    {
+        return initiate<false>(
+            deadline, sql, std::forward_as_tuple(std::forward<A>(parameters_and_token)...));
+    }
+    /// The same, and completes with the failure: `void(Outcome<Result>)`.
+    template <class... A>
+        requires(sizeof...(A) > 0)
+    auto async_try_query(std::string_view sql, A&&... parameters_and_token) const
+    {
+        return initiate<true>(
+            Deadline{}, sql, std::forward_as_tuple(std::forward<A>(parameters_and_token)...));
+    }
+    template <class... A>
+        requires(sizeof...(A) > 0)
+    auto async_try_query(Deadline deadline, std::string_view sql, A&&... parameters_and_token) const
+    {
+        return initiate<true>(deadline, sql, std::forward_as_tuple(std::forward<A>(parameters_and_token)...));
+    }
+
 private:
     template <class, class, class>
     friend class StateRepository;
@@ -72,6 +165,12 @@ private:
 
     explicit BasicPool(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
     static std::shared_ptr<State> make(Runtime runtime, Options options);
+
+    template <bool Try, class All>
+    auto initiate(Deadline deadline, std::string_view sql, All all) const
+    {
+        return detail::async_query<Try>(state_, deadline, sql, std::move(all));
+    }
 
     std::shared_ptr<State> state_;  // the connections; shared by all handles
 };

@@ -17,6 +17,7 @@
 #include <interlock/backends/postgres/detail/reply.hpp>
 #include <interlock/backends/postgres/detail/values.hpp>
 #include <interlock/backends/postgres/fwd.hpp>
+#include <interlock/backends/postgres/result.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/stream.hpp>
 #include <interlock/core/state_traits.hpp>
@@ -31,73 +32,6 @@
 namespace interlock {
 inline namespace v0 {
 namespace postgres {
-
-/// A parameter of type `bytea`, with any bytes, NUL included. It refers to the bytes, which must live until
-/// the statement is executed.
-struct Bytes {
-    std::string_view value;
-};
-
-/// What a statement answered. The object owns its rows.
-///
-///     auto const rows = tx.exec("SELECT id, note FROM orders WHERE product = $1", 17);
-///     for (std::size_t i = 0; i < rows.size(); ++i)
-///         print(rows.get<int>(i, "id"), rows.get<std::optional<std::string>>(i, "note"));
-///
-/// **Thread safety.** Several threads may read one object at once. **Cost.** Nothing here asks the server.
-class Result {
-public:
-    /// An answer without rows.
-    Result() = default;
-    /// For the library.
-    explicit Result(detail::Reply reply) noexcept : reply_(std::move(reply)) {}
-
-    /// How many rows the statement returned.
-    std::size_t size() const noexcept { return reply_.rows(); }
-    bool empty() const noexcept { return size() == 0; }
-    /// How many rows an INSERT, UPDATE, DELETE or MERGE changed.
-    std::size_t affected_rows() const noexcept { return reply_.affected(); }
-
-    /// Is the field NULL? Rows and columns count from 0.
-    bool is_null(std::size_t row, std::size_t column) const noexcept { return reply_.null(row, column); }
-    /// The value as the server writes it, valid as long as this object.
-    std::string_view text(std::size_t row, std::size_t column) const noexcept
-    {
-        return reply_.text(row, column);
-    }
-
-    /// The value at a place, as a `T`: a number, `bool`, `std::string`, an optional of those (empty for a
-    /// null), or any other type that `pqxx::string_traits` knows. Throws `Error` (`invalid_argument`) for a
-    /// place that does not exist, for a null where `T` is no optional, and for a text that is no `T`.
-    template <class T>
-    T get(std::size_t row, std::size_t column) const
-    {
-        detail::check_place(reply_, row, column);
-        if constexpr (interlock::detail::is_optional<T>::value) {
-            if (reply_.null(row, column))
-                return std::nullopt;
-            return get<typename T::value_type>(row, column);
-        } else {
-            return detail::value_of<T>(detail::text_at(reply_, row, column));
-        }
-    }
-    /// The same for a column that is named.
-    template <class T>
-    T get(std::size_t row, std::string const& column) const
-    {
-        return get<T>(row, detail::place_of(reply_, column));
-    }
-    /// The only value of the only row. Throws `Error` (`invalid_argument`) if there are more or fewer.
-    template <class T>
-    T value() const
-    {
-        detail::check_single(reply_);
-        return get<T>(0, 0);
-    }
-
-private:
-    detail::Reply reply_;
-};
 
 namespace detail {
 

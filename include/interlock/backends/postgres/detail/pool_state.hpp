@@ -69,6 +69,9 @@ public:
     /// The same for one statement.
     Outcome<Reply> execute(Statement const& statement, Params params, Access access, Deadline deadline);
 
+    /// Executes one statement of the user's own in a transaction that only reads.
+    Outcome<Reply> query(std::string const& sql, Params const& params, Deadline deadline);
+
     /// Draws the conclusion from an error about the connection, or about the server behind it. True: nothing
     /// was applied, and another attempt, on another connection, may help.
     bool heal(Connection& connection, SqlError const& error) noexcept;
@@ -83,6 +86,9 @@ public:
     std::size_t idle_count() const { return pool_.idle_count(); }
 
 private:
+    // The session's `lock_timeout` is the time of the call, too. No statement here takes a lock without
+    // waiting for it (NOWAIT), so once the deadline has come, a lock that could not be had is the deadline.
+    static void name_deadline(Exchange& exchange, TimePoint socket_until) noexcept;
     // Connects, and greets the server.
     Outcome<void> connect(Connection& connection, TimePoint until);
 

@@ -48,6 +48,8 @@ private:
 
 /// `row_security = on` alone, for the statements of an operation.
 SettingsStep const& policies_apply();
+/// That, and that the transaction changes nothing.
+SettingsStep const& only_reads();
 
 /// The custom settings in `options` of libpq (`-c app.tenant=ann`), each with a line of its own. All other
 /// settings are left out, since no policy is meant by them.

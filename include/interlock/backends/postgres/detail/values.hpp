@@ -33,6 +33,8 @@ namespace detail {
 
 /// Throws `Error` (`invalid_argument`) unless the place exists.
 void check_place(Reply const& reply, std::size_t row, std::size_t column);
+/// Throws `Error` (`invalid_argument`) for a row that does not exist.
+void check_row(Reply const& reply, std::size_t row);
 /// The place of a column that is named; likewise.
 std::size_t place_of(Reply const& reply, std::string const& column);
 /// Throws `Error` (`invalid_argument`) unless the reply is one value.

@@ -158,7 +158,7 @@ Outcome<Result> BasicTransaction<R>::run(
     if (auto refused = detail::refusal_of(sql, word))
         return *std::move(refused);
     if (pool_->runtime().now() >= until_)
-        return fail(detail::failed(Errc::deadline_exceeded, "the transaction's deadline has come"));
+        return fail(detail::failed(Errc::deadline_exceeded, "postgres: the transaction's deadline has come"));
     auto const leaves = detail::leaves_in_session(sql, word);
     if (leaves == detail::Leaves::unknown)
         session_->mark_unusable();

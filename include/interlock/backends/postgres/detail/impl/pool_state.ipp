@@ -7,6 +7,7 @@
 #include <interlock/backends/postgres/detail/greeting.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
+#include <interlock/backends/postgres/detail/statement_text.hpp>
 #include <interlock/backends/postgres/detail/transaction_settings.hpp>
 #include <interlock/core/runtime/stream.hpp>
 
@@ -115,12 +116,7 @@ Outcome<Exchange> PoolState<R>::run(Batch const& batch, Access access, Deadline 
         auto exchange = (*session)->run(batch, socket_until, Connection::Bounded::by_session, access);
         if (exchange.progress == Progress::answered && !exchange.error && !exchange.unconfirmed)
             return exchange;
-        // The session's `lock_timeout` is the time of the call, too. No statement here takes a lock
-        // without waiting for it (NOWAIT), so once the deadline has come, a lock that could not be had is
-        // the deadline.
-        if (exchange.error && exchange.error->state == "55P03" && !exchange.error->raised &&
-            interlock::detail::socket_now() >= socket_until)
-            exchange.error->state = "57014";
+        name_deadline(exchange, socket_until);
         // The server had ended the session while it lay in the pool. What was only to be read, or was not
         // sent, may be sent again on another one; a fresh session shows that the server itself is the
         // reason.
@@ -134,6 +130,57 @@ Outcome<Exchange> PoolState<R>::run(Batch const& batch, Access access, Deadline 
         if (exchange.progress == Progress::answered && exchange.error)
             return exchange;
         return failure_of(exchange, access);
+    }
+}
+
+template <class R>
+void PoolState<R>::name_deadline(Exchange& exchange, TimePoint socket_until) noexcept
+{
+    if (exchange.error && exchange.error->state == "55P03" && !exchange.error->raised &&
+        interlock::detail::socket_now() >= socket_until)
+        exchange.error->state = "57014";
+}
+
+template <class R>
+Outcome<Reply> PoolState<R>::query(std::string const& sql, Params const& params, Deadline deadline)
+{
+    if (!deadline.valid())
+        return failed(Errc::invalid_argument, "the deadline is not a number");
+    auto const word = first_word(sql);
+    if (auto refused = refusal_of(sql, word))
+        return *std::move(refused);
+    auto const leaves = leaves_in_session(sql, word);
+    auto const until = deadline.at(runtime_.now());
+    for (bool first = true;; first = false) {
+        bool fresh = false;
+        auto session = take(until, fresh);
+        if (!session)
+            return std::move(session).failure();
+        if (leaves == Leaves::unknown)
+            (*session)->mark_unusable();
+        if (leaves == Leaves::undoable)
+            (*session)->mark_changed();
+        Batch batch;
+        batch.add_settings(only_reads());
+        batch.add(sql, Params(params));
+        auto const socket_until = interlock::detail::socket_deadline(runtime_, until);
+        auto exchange = (*session)->run(batch, socket_until, Connection::Bounded::by_session, Access::read);
+        if (leaves != Leaves::nothing)
+            (*session)->restore();
+        if (exchange.progress == Progress::answered && !exchange.error)
+            return std::move(exchange.replies[0]);
+        name_deadline(exchange, socket_until);
+        bool const stale = exchange.progress == Progress::unsent || exchange.progress == Progress::lost;
+        if (stale && !fresh)
+            continue;
+        if (exchange.error && exchange.error->state == "25006" && !exchange.error->raised)
+            return failed(
+                Errc::invalid_argument,
+                "postgres: a query only reads (25006), and this statement changes something; let an "
+                "operation execute it, in its Transaction");
+        if (exchange.error && heal(**session, *exchange.error) && first)
+            continue;
+        return failure_of(exchange, Access::read);
     }
 }
 

@@ -129,6 +129,13 @@ INTERLOCK_DECL SettingsStep const& policies_apply()
     return step;
 }
 
+INTERLOCK_DECL SettingsStep const& only_reads()
+{
+    static auto const& step = interlock::detail::immortal<SettingsStep>(
+        Settings{{"row_security", "on"}, {"transaction_read_only", "on"}});
+    return step;
+}
+
 INTERLOCK_DECL std::string custom_settings(std::string_view options)
 {
     // As the server splits them: white space separates, a backslash takes the next character as it is.

@@ -23,6 +23,12 @@ INTERLOCK_DECL void check_place(Reply const& reply, std::size_t row, std::size_t
         throw Error(Errc::invalid_argument, "postgres: the result has no such row or column");
 }
 
+INTERLOCK_DECL void check_row(Reply const& reply, std::size_t row)
+{
+    if (row >= reply.rows())
+        throw Error(Errc::invalid_argument, "postgres: the result has no such row");
+}
+
 INTERLOCK_DECL std::size_t place_of(Reply const& reply, std::string const& column)
 {
     auto const at = reply.column(column);
