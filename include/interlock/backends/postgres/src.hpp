@@ -47,6 +47,7 @@
 #include <interlock/backends/postgres/detail/impl/table_core.ipp>
 #include <interlock/backends/postgres/detail/impl/table_events.ipp>
 #include <interlock/backends/postgres/detail/impl/table_facts.ipp>
+#include <interlock/backends/postgres/detail/impl/table_keys.ipp>
 #include <interlock/backends/postgres/detail/impl/table_records.ipp>
 #include <interlock/backends/postgres/detail/impl/transaction_settings.ipp>
 #include <interlock/backends/postgres/detail/impl/type_shape.ipp>

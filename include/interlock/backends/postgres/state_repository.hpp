@@ -165,6 +165,13 @@ public:
         return all;
     }
 
+    /// One statement for each key, where the server takes more than one text for a value of the key's type;
+    /// no trip where it does not.
+    Outcome<verb::FindSameKeys::answer> carry_out(verb::FindSameKeys const& find, Deadline deadline) const
+    {
+        return store_->find_same_keys(find.keys, deadline);
+    }
+
     /// Where the server makes keys (an identity, a sequence, a uuid by default), a state whose key nobody has
     /// set, so that it is 0 or empty, gets a new one; `insert_new` says which. To store a row under the key 0
     /// in such a table, name the key: `insert(0, state)`.

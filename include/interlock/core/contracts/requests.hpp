@@ -165,6 +165,22 @@ struct LoadAll {
     std::span<Key const> keys;
 };
 
+/// The places of the first two of `keys` that the store takes for one key, though their bytes differ: a uuid
+/// in capitals and in small letters. Nothing: there are no such two. Optional: a store to which keys are
+/// their bytes does not carry it out. One trip.
+///
+/// A call with several keys asks when there is a sign that it is in its own way: it waits for a lock that
+/// it may hold itself, or its commit conflicts. The answer of the store stays the same as long as the type
+/// of the keys does, so nobody asks twice. A failure means that nothing is known, and the call goes on
+/// without.
+struct FindSameKeys {
+    using answer = std::optional<std::pair<std::size_t, std::size_t>>;
+    static constexpr std::string_view name = "find_same_keys";
+    static constexpr std::string_view feature = "keys of several spellings";
+    static constexpr bool reads = true;
+    std::span<Key const> keys;
+};
+
 /// Stores a value if the key has none; its version. May fail with `already_exists`. Not to be sent again
 /// after a lost reply: an `already_exists` would not tell whose value it is. Load, and compare.
 template <class T>

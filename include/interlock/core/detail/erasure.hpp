@@ -58,7 +58,7 @@ template <class T>
 using RepositoryVerbs = VerbList<
     verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::InsertNew<T>, verb::CompareAndSet<T>, verb::Erase,
     verb::Commit<T>, verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>,
-    verb::Renew, verb::RenewAll, verb::Remove, verb::VerifyFencing>;
+    verb::Renew, verb::RenewAll, verb::Remove, verb::VerifyFencing, verb::FindSameKeys>;
 template <class T>
 using StartedVerbs = VerbList<
     verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::CompareAndSet<T>, verb::Erase, verb::Commit<T>,
@@ -242,6 +242,8 @@ public:
             return r_.carry_out(verb, deadline);
         else if constexpr (std::is_same_v<Verb, verb::LoadAll<T>>)
             return load_each(r_, verb.keys, deadline);
+        else if constexpr (std::is_same_v<Verb, verb::FindSameKeys>)
+            return verb::FindSameKeys::answer{};
         else if constexpr (std::is_same_v<Verb, verb::RenewAll>)
             return renew_each(verb, deadline);
         else if constexpr (std::is_same_v<Verb, verb::CreateAndLoad<T>>)

@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 
 namespace interlock {
@@ -72,6 +73,15 @@ template <std::size_t N>
     if (keys.size() == 1 || failure.errc() != Errc::not_found || !failure.detail().empty())
         return failure;
     return Failure{Errc::not_found, printable_key(keys[i].bytes()) + ": not_found"};
+}
+
+/// What a call is refused with whose i-th and j-th key are one to the store, by different spellings.
+[[gnu::cold]] inline Failure key_named_twice(std::size_t i, std::size_t j, std::size_t size)
+{
+    return Failure{
+        Errc::invalid_argument, "a key is named twice: keys " + std::to_string(i + 1) + " and " +
+                                    std::to_string(j + 1) + " of " + std::to_string(size) +
+                                    " are one, by different spellings"};
 }
 
 }  // namespace detail

@@ -16,6 +16,7 @@
 #include <interlock/core/lock.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/detail/rows_of_leases.hpp>
+#include <interlock/policies/detail/same_keys.hpp>
 #include <interlock/policies/detail/stages.hpp>
 
 #include <cstddef>
@@ -112,6 +113,9 @@ public:
             if (ticket == nullptr)
                 ticket = &queue_for(order_[locked_]);
             auto step = ticket->poll(waiter, context_.deadline());
+            if (locked_ > 0 && meets_busy(step, *ticket))  // perhaps a lock of this call's own
+                if (auto twice = same_keys_.named_twice(session_.repository(), keys_, deadline()))
+                    return fail(*std::move(twice));
             if (!step.done())
                 return step.calling() ? Step<Begun>::under_way() : Step<Begun>::pending(step.wake_at());
             if (!step.outcome())
@@ -468,6 +472,7 @@ private:
     [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
     [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
     PerKey<std::optional<Versioned<T>>, N> loaded_{keys_.size()};  // nothing: the key has no value
+    [[no_unique_address]] SameKeys<R, N> same_keys_;
     [[no_unique_address]] Rows rows_;
     std::unique_ptr<AnyLoss> any_loss_;  // for an operation on several states that asks for a token
 };

@@ -13,6 +13,7 @@
 #include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/transaction_context.hpp>
+#include <interlock/policies/detail/same_keys.hpp>
 
 #include <array>
 #include <cstddef>
@@ -92,6 +93,7 @@ public:
             }
             auto result = rows_->commit(changes, operation, Deadline{context_.deadline()});
             rows_.reset();
+            SameKeys<R, N>{}.judge(result, session_.store(), keys_, Deadline{context_.deadline()});
             return result;
         }
 

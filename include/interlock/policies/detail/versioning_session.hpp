@@ -15,6 +15,7 @@
 #include <interlock/core/kit/state_slot.hpp>
 #include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/transaction_context.hpp>
+#include <interlock/policies/detail/same_keys.hpp>
 
 #include <array>
 #include <cstddef>
@@ -159,7 +160,7 @@ public:
                 }
             }
             ready_ = 0;  // to run again, all is read again
-            return Step<Begun>{std::in_place, std::in_place};
+            return begun(deadline);
         }
 
         /// The same in one trip.
@@ -176,6 +177,13 @@ public:
                     slots_[i].load(loaded_[i].emplace(*std::move(state)));
                 else if (auto made = missing(i, Failure{Errc::not_found}); !made)
                     return std::move(made).failure();
+            return begun(deadline);
+        }
+        Step<Begun> begun(Deadline deadline)
+        {
+            auto const loaded = [&](std::size_t i) { return loaded_[i] ? &loaded_[i]->value : nullptr; };
+            if (auto twice = same_keys_.judge_states(loaded, session_.store(), keys_, deadline))
+                return *std::move(twice);
             return Step<Begun>{std::in_place, std::in_place};
         }
         /// The store did not give the i-th state: makes one, where the policy says so.
@@ -265,6 +273,7 @@ public:
             auto asked = committing_.ask(session_.store(), waiter, verb::Commit<T>{all, operation}, deadline);
             if (!asked)
                 return Step<CommitResult>::under_way();
+            same_keys_.judge(*asked, session_.store(), keys_, deadline);
             return std::move(*asked);
         }
 
@@ -281,6 +290,7 @@ public:
         struct Nothing {};
         // Of the last write, see `asks_what_is_stored`.
         [[no_unique_address]] std::conditional_t<may_remember, Stored<T>, Nothing> stored_;
+        [[no_unique_address]] SameKeys<R, N> same_keys_;
         [[no_unique_address]] PendingCall<R, LoadVerb> loading_;
         [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
     };

@@ -7,6 +7,7 @@
 
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
@@ -24,6 +25,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -279,21 +281,79 @@ TEST_CASE("a key of several columns is one, however they are spelled", "[postgre
     CHECK(LockStateService{slots}.try_acquire(Slot{device, "b"}));
 }
 
+/// Every form of a call on several keys, with two spellings of one row. None of them changes anything, or
+/// waits until its deadline.
+template <class Policy, class R>
+void check_named_twice(Policy policy, R const& parts, std::string const& one, std::string const& other)
+{
+    TransactionService const service{policy, parts};
+    auto const both = [](Part& a, Part& b) { a.n = b.n = 5; };
+    auto const first = [](Part& a, Part&) { a.n = 5; };
+    auto const all = [](std::span<Part> range) { range.front().n = range.back().n = 5; };
+    CallOptions const options{.deadline = 120s};
+    auto const begin = std::chrono::steady_clock::now();
+    auto const refused = [&](auto const& outcome) {
+        CHECK(outcome.errc() == Errc::invalid_argument);
+        CHECK_THAT(outcome.detail(), Catch::StartsWith("a key is named twice: "));
+        CHECK_THAT(outcome.detail(), Catch::EndsWith(", by different spellings"));
+    };
+    std::vector<std::string> const range{one, other};
+    refused(service.try_do_in_transaction(keys(one, other), both, options));
+    refused(service.try_do_in_transaction(keys(one, other), first, options));
+    refused(service.try_do_in_transaction(range, all, options));
+    refused(service.try_do_in_transaction(keys(Part{one, 1}, Part{other, 1}), both, options));
+    refused(service.try_do_in_transaction(OperationId{"pair"}, keys(other, one), both, options));
+    refused(service.async_try_do_in_transaction(range, all, options, boost::asio::use_future).get());
+    CHECK(std::chrono::steady_clock::now() - begin < 60s);
+}
+
 TEST_CASE("two spellings of one row are refused in one call", "[postgres][foreign_keys]")
+{
+    for (auto const& key : {spellings()[0], spellings()[1], spellings()[2], spellings()[6]}) {
+        INFO(key.type);
+        auto const pool = fresh_pool();
+        auto const table = table_of(pool, key);
+        postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "id"}};
+        StateRepository<Part> const any{parts};
+        auto const check_all = [&] {
+            check_named_twice(OptimisticVersioning{.missing = Missing::create}, parts, key.one, key.other);
+            check_named_twice(PessimisticRowLock{.missing = Missing::create}, parts, key.one, key.other);
+            check_named_twice(SetNxLock{.missing = Missing::create}, parts, key.one, key.other);
+            check_named_twice(SetNxLock{.missing = Missing::create}, any, key.one, key.other);
+            SetNxLock const at_once{.wait = Wait::no, .missing = Missing::create};
+            check_named_twice(at_once, parts, key.one, key.other);
+        };
+        check_all();
+        CHECK(parts.load(key.one).value().value.n == 0);
+        sql({"DELETE FROM " + table});
+        check_all();
+        CHECK(parts.load(key.one).errc() == Errc::not_found);
+        // No lock is left, and no record of the operation id.
+        CHECK(LockStateService{parts}.try_acquire(key.other));
+        sql({"INSERT INTO " + table + " (id) VALUES ('" + key.one + "')"});
+        TransactionService const service{SetNxLock{}, parts};
+        CHECK(service.try_do_in_transaction(OperationId{"pair"}, key.one, [](Part&) {}));
+    }
+}
+
+TEST_CASE(
+    "a lock that somebody else has is waited for, however many keys there are", "[postgres][foreign_keys]")
 {
     auto const pool = fresh_pool();
     auto const& uuid = spellings()[1];
-    postgres::StateRepository<Part> const parts{pool, {.table = table_of(pool, uuid), .key = "id"}};
-    auto const both = [](Part& a, Part& b) { a.n = b.n = 5; };
-    auto const refused = [&](auto policy) {
-        auto const done =
-            TransactionService{policy, parts}.try_do_in_transaction(keys(uuid.one, uuid.other), both);
-        CHECK(done.errc() == Errc::invalid_argument);
-        CHECK(done.detail().find("two of the keys are one row") != std::string::npos);
-    };
-    refused(OptimisticVersioning{});
-    refused(PessimisticRowLock{});
-    CHECK(parts.load(uuid.one).value().value.n == 0);
+    auto const table = table_of(pool, uuid);
+    std::string const third = "00000000-0000-4000-8000-000000000000";
+    sql({"INSERT INTO " + table + " (id) VALUES ('" + third + "')"});
+    postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "id"}};
+    TransactionService const service{SetNxLock{}, parts};
+    auto const both = [](Part& a, Part& b) { return ++a.n + ++b.n; };
+    auto held = LockStateService{parts}.try_acquire(uuid.other);
+    REQUIRE(held);
+    auto const busy = service.try_do_in_transaction(keys(third, uuid.one), both, {.deadline = 300ms});
+    CHECK(busy.errc() == Errc::deadline_exceeded);
+    CHECK(busy.cause() == Errc::lock_busy);
+    CHECK(held->release());
+    CHECK(service.try_do_in_transaction(keys(third, uuid.one), both).value() == 2);
 }
 
 struct Numbered {

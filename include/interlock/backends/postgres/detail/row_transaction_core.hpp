@@ -111,7 +111,7 @@ private:
         std::size_t behind_events{0};
     };
 
-    Outcome<Exchange> send_locks(Batch const& batch, Wait wait);
+    Outcome<Exchange> send_locks(Batch const& batch, Wait wait, std::span<Key const* const> keys);
     Outcome<Round> take_rows(
         Exchange& exchange, std::size_t at, std::size_t from, std::span<Key const* const> keys, Wait wait);
     // What the transaction can be asked for later; `reply` has its id in the last column.
@@ -121,7 +121,7 @@ private:
     bool looks_first(std::size_t i) const noexcept;
     bool add_hash_lock(Batch& batch, Key const& key, Wait wait) const;
     bool add_row_lock(Batch& batch, Key const& key, Wait wait) const;
-    static Failure refused(SqlError const& error, Wait wait);
+    Failure refused(SqlError const& error, Wait wait, std::span<Key const* const> keys) const;
     // The failure of an error of the changes.
     Failure changes_refused(SqlError const& error, std::span<RowChange const> changes, TimePoint until);
 

@@ -93,28 +93,46 @@ public:
 
     StateTable(StateTable const& base, std::vector<Setting> settings) : Core(base, std::move(settings)) {}
 
-    bool add_key_columns(Params& params, Key const& key) const override
+    bool add_key_columns(KnownTable const& known, Params& params, Key const& key) const override
     {
         if constexpr (is_key_type<K>) {
             K const decoded(KeyTraits<K>::decode(key.bytes()));
             bool good = KeyTraits<K>::encode(decoded) == key.bytes();
-            for_each_part(
-                decoded, [&](auto const& part) { good = good && add_column(params, part) == nullptr; });
+            std::size_t i = 0;
+            for_each_part(decoded, [&](auto const& part) {
+                good = good && add_column(params, part, known.table.key_forms[i++]) == nullptr;
+            });
             return good;
         } else {
             return false;
         }
     }
 
+    std::vector<Params> parts_of_key(KnownTable const& known, Key const& key) const override
+    {
+        std::vector<Params> parts;
+        if constexpr (is_key_type<K>) {
+            K const decoded(KeyTraits<K>::decode(key.bytes()));
+            for_each_part(decoded, [&](auto const& part) {
+                auto const i = parts.size();
+                parts.emplace_back();
+                static_cast<void>(add_column(parts.back(), part, known.table.key_forms[i]));
+            });
+        }
+        return parts;
+    }
+
     Outcome<void> add_given_key(
-        Params& params, RowChange const& change, std::string const& made) const override
+        KnownTable const& known, Params& params, RowChange const& change,
+        std::string const& made) const override
     {
         bool good = true;
         if constexpr (is_key_type<K> && KeyedState<T>) {
             std::size_t i = 0;
             for_each_part(StateTraits<T>::key(*static_cast<T const*>(change.value)), [&](auto const& part) {
-                if (made[i++] == '0')
-                    good = good && add_column(params, part) == nullptr;
+                if (made[i] == '0')
+                    good = good && add_column(params, part, known.table.key_forms[i]) == nullptr;
+                ++i;
             });
         }
         return good ? success() : Outcome<void>{this->bad_key()};
@@ -190,14 +208,17 @@ public:
         return interlock::detail::belongs_to<T, K>(*static_cast<T const*>(change.value), *change.key);
     }
 
-    bool add_own_key(Params& params, RowChange const& change) const override
+    bool add_own_key(KnownTable const& known, Params& params, RowChange const& change) const override
     {
         bool good = true;
+        std::size_t i = 0;
         if constexpr (is_key_type<K> && KeyedState<T>)
             if constexpr (std::is_same_v<typename StateTraits<T>::key_type, K>)
                 for_each_part(
-                    StateTraits<T>::key(*static_cast<T const*>(change.value)),
-                    [&](auto const& part) { good = good && add_column(params, part) == nullptr; });
+                    StateTraits<T>::key(*static_cast<T const*>(change.value)), [&](auto const& part) {
+                        good = good && add_column(params, part, known.table.key_forms[i++]) == nullptr;
+                    });
+        static_cast<void>(i);
         return good;
     }
 

@@ -104,6 +104,7 @@ struct Table {
     /// How the server makes the bytes by which locks and operation records of a key are kept; one for each
     /// column of the key. Empty: the key's own bytes, because they are the same however the key is spelled.
     std::vector<KeyPart> record_key;
+    std::vector<ColumnForm> key_forms{};  ///< for each column of the key: how its values cross
     /// The condition that makes a row one of the repository's, in parentheses behind AND; or empty.
     std::string where;
     bool unique{true};      ///< an index sees to it that no two rows have one key

@@ -9,6 +9,7 @@
 
 #include <interlock/backends/postgres/detail/table_core.hpp>
 #include <interlock/backends/postgres/detail/table_events.hpp>
+#include <interlock/backends/postgres/detail/table_keys.hpp>
 #include <interlock/backends/postgres/detail/table_records.hpp>
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION

@@ -50,6 +50,8 @@ Failure damaged(char const* what);
 
 /// Whether a value is refused, and not what it is the value of.
 bool of_a_value(SqlError const& error) noexcept;
+/// Where each of them is.
+std::vector<Key const*> pointers_to(std::span<Key const> keys);
 
 /// As the statements take it, rounded up.
 std::int64_t whole_microseconds(std::chrono::nanoseconds time) noexcept;
@@ -158,7 +160,9 @@ public:
     // ---- what the types do ----------------------------------------------------------------------
 
     /// Adds the columns of a key of a user's table. False: no row can have the key.
-    virtual bool add_key_columns(Params& params, Key const& key) const = 0;
+    virtual bool add_key_columns(KnownTable const& known, Params& params, Key const& key) const = 0;
+    /// The values of those columns, each by itself.
+    virtual std::vector<Params> parts_of_key(KnownTable const& known, Key const& key) const = 0;
     /// Checks the state of `change`, and adds the columns that are to be written, which `written` then says,
     /// see `ChangeColumns`.
     virtual Outcome<void> add_value(
@@ -166,11 +170,11 @@ public:
     /// Whether the state's own key is spelled as the key that it is stored under.
     virtual bool names_itself(RowChange const& change) const = 0;
     /// Adds the columns of the state's own key. False: no row can have it.
-    virtual bool add_own_key(Params& params, RowChange const& change) const = 0;
+    virtual bool add_own_key(KnownTable const& known, Params& params, RowChange const& change) const = 0;
 
     /// Adds the columns of the key of `change`'s state, but for those that the server makes.
     virtual Outcome<void> add_given_key(
-        Params& params, RowChange const& change, std::string const& made) const = 0;
+        KnownTable const& known, Params& params, RowChange const& change, std::string const& made) const = 0;
 
     /// A member that a change writes, and its value as the only parameter.
     struct WrittenMember {
@@ -201,8 +205,13 @@ public:
     // ---- keys, values and their failures --------------------------------------------------------
 
     /// Adds the key of a row. False: no row can have it.
-    bool add_key(Params& params, Key const& key) const;
-    static Failure bad_key();
+    bool add_key(KnownTable const& known, Params& params, Key const& key) const;
+    Failure bad_key() const;
+    /// The failure of a call by `keys` to which the server answered with `error`. It names the column whose
+    /// type refuses a key, and not the value.
+    Failure refused_by_key(
+        KnownTable const& known, SqlError const& error, Access access, std::span<Key const* const> keys,
+        Deadline until) const;
     /// The version of a row, which stands first.
     Outcome<Version> version_of(Reply const& reply, std::size_t row) const;
     /// Success, or the failure of a value of this encoded size.
@@ -244,6 +253,7 @@ public:
     Outcome<Reply> load(Key const& key, Deadline deadline) const;
     /// The same for several keys, in one trip.
     Outcome<std::vector<Reply>> load_all(std::span<Key const> keys, Deadline deadline) const;
+    Outcome<verb::FindSameKeys::answer> find_same_keys(std::span<Key const> keys, Deadline deadline) const;
     /// `state`: the row is read, too, after the lock was granted.
     Outcome<GrantAndRow> create(verb::Create const& create, bool state, Deadline deadline) const;
     Outcome<std::chrono::nanoseconds> renew(verb::Renew const& renew, Deadline deadline) const;
@@ -372,6 +382,9 @@ private:
     Outcome<Known> learn(Deadline deadline) const;
     // Asks the server again, after it has refused a value: the column may have another type by now.
     bool has_changed(KnownTable const& known, Deadline deadline) const;
+    // The column of the key that refuses its part of `key`; empty: none.
+    std::string refused_part(
+        KnownTable const& known, SqlError const& error, Key const& key, Deadline until) const;
     // The member of `change` whose value the column refuses; empty: none.
     std::string refused_member(
         KnownTable const& known, SqlError const& error, RowChange const& change, Deadline until) const;
@@ -395,9 +408,10 @@ private:
     // come from a table that had changed. `used`: the table, as it was known to what was answered.
     template <class F>
     Outcome<Exchange> run(Access access, Deadline deadline, F fill, Known* used = nullptr) const;
-    // The same, with every error of the server as a failure.
+    // The same, with every error of the server as a failure. `keys`: by which the call is.
     template <class F>
-    Outcome<std::vector<Reply>> ask(Access access, Deadline deadline, F fill) const;
+    Outcome<std::vector<Reply>> ask(
+        Access access, Deadline deadline, F fill, std::span<Key const* const> keys = {}) const;
 
     // What all handles of the repository have learnt and counted together.
     struct Shared {

@@ -323,6 +323,15 @@ INTERLOCK_DECL ColumnForm form_of(ColumnFacts const& column)
     return form;
 }
 
+/// How the values of a column of a key cross: bytes as they are, everything else as its text.
+INTERLOCK_DECL ColumnForm form_of_key(ColumnFacts const& column)
+{
+    ColumnForm form;
+    if (column.base_oid == type_oid::bytea)
+        form.type = ColumnForm::Type::bytes;
+    return form;
+}
+
 /// How the columns of the members cross; `misconfigured` when a member cannot be its column.
 INTERLOCK_DECL Outcome<void> fit_columns(Table& table, TableFacts const& facts)
 {
@@ -386,7 +395,8 @@ INTERLOCK_DECL bool is_integer(ColumnFacts const& column) noexcept
 INTERLOCK_DECL bool spelled_one_way(ColumnFacts const& column, KeyPartKind kind) noexcept
 {
     return (kind == KeyPartKind::number && is_integer(column)) ||
-           (kind == KeyPartKind::text && is_text(column.base_oid) && column.collation.empty());
+           (kind == KeyPartKind::text && is_text(column.base_oid) && column.collation.empty()) ||
+           (kind == KeyPartKind::text && column.base_oid == type_oid::bytea);
 }
 
 INTERLOCK_DECL KeyPart key_part(ColumnFacts const& column)
@@ -501,6 +511,8 @@ INTERLOCK_DECL Outcome<Table> fitted(
         use.not_null = column.not_null;
         use.has_default = column.has_default;
     }
+    for (auto const& name : table.key)
+        table.key_forms.push_back(form_of_key(*facts.column(unquoted(name))));
     bool one_way = true;
     for (std::size_t i = 0; i < table.key.size(); ++i)
         one_way = one_way && spelled_one_way(*facts.column(unquoted(table.key[i])), kinds[i]);

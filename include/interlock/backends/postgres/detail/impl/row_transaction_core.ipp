@@ -58,7 +58,7 @@ Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys,
             if (!add_row_lock(batch, *keys[i], wait))
                 return store_->bad_key();
         }
-        auto exchange = send_locks(batch, wait);
+        auto exchange = send_locks(batch, wait, keys);
         if (!exchange)
             return std::move(exchange).failure();
         auto const round = take_rows(*exchange, at, from, keys, wait);
@@ -79,7 +79,7 @@ Outcome<void> RowTransactionCore<R>::lock_free_row(std::string const& condition,
     batch.add(store_->begin);
     store_->add_settings(*known_, batch);
     batch.add(statement, std::move(params));
-    auto exchange = send_locks(batch, Wait::no);
+    auto exchange = send_locks(batch, Wait::no, {});
     if (!exchange)
         return std::move(exchange).failure();
     auto& row = exchange->replies[1];
@@ -92,13 +92,14 @@ Outcome<void> RowTransactionCore<R>::lock_free_row(std::string const& condition,
 }
 
 template <class R>
-Outcome<Exchange> RowTransactionCore<R>::send_locks(Batch const& batch, Wait wait)
+Outcome<Exchange> RowTransactionCore<R>::send_locks(
+    Batch const& batch, Wait wait, std::span<Key const* const> keys)
 {
     auto exchange = step(batch, until_, begun_ ? Bounded::by_caller : Bounded::by_transaction);
     if (exchange && exchange->error) {
         bool const outdated = store_->outdated(known_, *exchange->error);
         healed_ = pool_->heal(*session_, *exchange->error) || outdated;
-        return refused(*exchange->error, wait);
+        return refused(*exchange->error, wait, keys);
     }
     begun_ = begun_ || exchange;
     return exchange;
@@ -171,16 +172,17 @@ bool RowTransactionCore<R>::add_row_lock(Batch& batch, Key const& key, Wait wait
 {
     auto const& statements = known_->statements;
     Params params;
-    if (!store_->add_key(params, key))
+    if (!store_->add_key(*known_, params, key))
         return false;
     batch.add(wait == Wait::no ? statements.lock_row_now : statements.lock_row, std::move(params));
     return true;
 }
 
 template <class R>
-Failure RowTransactionCore<R>::refused(SqlError const& error, Wait wait)
+Failure RowTransactionCore<R>::refused(
+    SqlError const& error, Wait wait, std::span<Key const* const> keys) const
 {
-    auto failure = failure_of(error, Access::write);
+    auto failure = store_->refused_by_key(*known_, error, Access::write, keys, Deadline{until_});
     if (failure.errc() == Errc::lock_busy && wait == Wait::until_deadline)
         return Failure::because(
             Errc::deadline_exceeded, failed(Errc::lock_busy, "postgres: a row is locked by somebody else"));
@@ -246,7 +248,7 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit(
     auto const& runtime = pool_->runtime();
     auto const until = std::min(deadline.at(runtime.now()), until_);
     if (runtime.now() >= until)
-        return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent");
+        return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent to postgres");
     if (!session_ || !session_->is_open())
         return failed(Errc::unavailable, "postgres: the connection is lost; nothing was committed");
     auto const prepared = store_->prepare_events(

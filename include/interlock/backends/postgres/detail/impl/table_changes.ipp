@@ -58,7 +58,7 @@ Outcome<void> TableCore<R>::add_change(
                          : change.release        ? Fencing::guarded_and_released
                                                  : Fencing::guarded;
     Params params;
-    if (action != RowAction::nothing && !add_key(params, *change.key))
+    if (action != RowAction::nothing && !add_key(known, params, *change.key))
         return bad_key();
     if (change.fence != nullptr) {
         if (!add_record_key(known, params, *change.key))
@@ -79,7 +79,7 @@ Outcome<void> TableCore<R>::add_change(
     case RowAction::verify: params.number(change.version); break;
     case RowAction::nothing: break;
     }
-    if (respelled && !add_own_key(params, change))
+    if (respelled && !add_own_key(known, params, change))
         return bad_key();
     ChangeColumns columns;
     if (change.kind == ChangeKind::write)
@@ -183,7 +183,7 @@ Outcome<void> TableCore<R>::add_careful_change(
     auto const action = respelled ? RowAction::update_respelled : action_of(change);
     Params locked;
     Params number;
-    if (!add_key(locked, *change.key) || !add_lock_number(known, number, *change.key))
+    if (!add_key(known, locked, *change.key) || !add_lock_number(known, number, *change.key))
         return bad_key();
     if (action == RowAction::insert)
         batch.add(known.statements.lock_hash, std::move(number));
@@ -195,12 +195,12 @@ Outcome<void> TableCore<R>::add_careful_change(
     at.before = batch.size();
     batch.add(known.statements.lock_row, std::move(locked));
     Params params;
-    static_cast<void>(add_key(params, *change.key));
+    static_cast<void>(add_key(known, params, *change.key));
     if (action == RowAction::insert)
         static_cast<void>(add_lock_number(known, params, *change.key));
     else
         params.number(change.version);
-    if (respelled && !add_own_key(params, change))
+    if (respelled && !add_own_key(known, params, change))
         return bad_key();
     ChangeColumns columns;
     if (change.kind == ChangeKind::write)
@@ -443,7 +443,7 @@ Outcome<Reply> TableCore<R>::insert_new(RowChange const& change, OperationId con
                         Errc::misconfigured, {"postgres: no column of the key of ", table.name,
                                               " has a default, so the server cannot make it"});
                 Params params;
-                if (auto added = add_given_key(params, change, made); !added)
+                if (auto added = add_given_key(known, params, change, made); !added)
                     return added;
                 if (id != nullptr) {
                     params.bytes(home_of_new_rows(known));
@@ -595,9 +595,12 @@ Failure TableCore<R>::refused(
     for (auto const& change : changes)
         if (column.empty())
             column = refused_member(known, error, change, until);
-    if (column.empty())
-        return failure;
-    return failed(failure.errc(), {failure.detail(), ", the value of ", table.name, ".", column});
+    if (!column.empty())
+        return failed(failure.errc(), {failure.detail(), ", the value of ", table.name, ".", column});
+    std::vector<Key const*> keys;
+    for (auto const& change : changes)
+        keys.push_back(change.key);
+    return refused_by_key(known, error, access, keys, until);
 }
 
 }  // namespace detail

@@ -203,7 +203,7 @@ bool TableCore<R>::add_home(KnownTable const& known, Params& params, Key const& 
 {
     bool const by_server = !known.table.record_key.empty();
     auto const bytes = by_server ? std::string_view{} : key.bytes();
-    if (by_server && !add_key_columns(params, key))
+    if (by_server && !add_key_columns(known, params, key))
         return false;
     if (known.policies.decide_rows)
         params.bytes(scoped_key(bytes, settings_.scope(known.policies.role)));
@@ -259,33 +259,27 @@ Outcome<Exchange> TableCore<R>::run(Access access, Deadline deadline, F fill, Kn
 
 template <class R>
 template <class F>
-Outcome<std::vector<Reply>> TableCore<R>::ask(Access access, Deadline deadline, F fill) const
+Outcome<std::vector<Reply>> TableCore<R>::ask(
+    Access access, Deadline deadline, F fill, std::span<Key const* const> keys) const
 {
-    auto exchange = run(access, deadline, fill);
+    Known known;
+    auto exchange = run(access, deadline, fill, &known);
     if (!exchange)
         return std::move(exchange).failure();
     if (exchange->error)
-        return failure_of(*exchange->error, access);
+        return refused_by_key(*known, *exchange->error, access, keys, deadline);
     return std::move(exchange->replies);
 }
 
 // ---- keys, values and their failures ------------------------------------------------------------
 
 template <class R>
-bool TableCore<R>::add_key(Params& params, Key const& key) const
+bool TableCore<R>::add_key(KnownTable const& known, Params& params, Key const& key) const
 {
     if (mapped)
-        return add_key_columns(params, key);
+        return add_key_columns(known, params, key);
     params.bytes(key.bytes());
     return true;
-}
-
-template <class R>
-Failure TableCore<R>::bad_key()
-{
-    return failed(
-        Errc::invalid_argument,
-        "postgres: no row can have the key: a text has a NUL, or it is not of the key's type");
 }
 
 template <class R>
@@ -384,7 +378,7 @@ Failure TableCore<R>::one_row_twice() const
 {
     return failed(
         Errc::invalid_argument,
-        {"postgres: two of the keys are one row of ", table.name, ", by different spellings"});
+        {"a key is named twice: two of the keys are one row of ", table.name, ", by different spellings"});
 }
 
 template <class R>
@@ -405,7 +399,7 @@ template <class R>
 bool TableCore<R>::add_record_key(KnownTable const& known, Params& params, Key const& key) const
 {
     if (!known.table.record_key.empty())
-        return add_key_columns(params, key);
+        return add_key_columns(known, params, key);
     params.bytes(key.bytes());
     return true;
 }
@@ -414,7 +408,7 @@ template <class R>
 bool TableCore<R>::add_lock_number(KnownTable const& known, Params& params, Key const& key) const
 {
     if (!known.table.record_key.empty())
-        return add_key_columns(params, key);
+        return add_key_columns(known, params, key);
     // One table may have several names; the statement adds what the name means.
     auto const name = mapped ? std::string_view{} : std::string_view{table.name};
     params.number(static_cast<std::int64_t>(stable_hash(name, key.bytes())));
@@ -447,9 +441,9 @@ Outcome<Reply> TableCore<R>::load(Key const& key, Deadline deadline) const
 {
     if (!key.valid())
         return key.validate().failure();
-    auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) {
-        return add_load(known, batch, key);
-    });
+    Key const* const keys[] = {&key};
+    auto const fill = [&](KnownTable const& known, Batch& batch) { return add_load(known, batch, key); };
+    auto replies = ask(Access::read, deadline, fill, keys);
     if (!replies)
         return std::move(replies).failure();
     if ((*replies)[0].rows() > 1)
@@ -461,7 +455,7 @@ template <class R>
 Outcome<void> TableCore<R>::add_load(KnownTable const& known, Batch& batch, Key const& key) const
 {
     Params params;
-    if (!add_key(params, key))
+    if (!add_key(known, params, key))
         return bad_key();
     batch.add(known.statements.load, std::move(params));
     return success();
@@ -472,7 +466,7 @@ Outcome<std::vector<Reply>> TableCore<R>::load_all(std::span<Key const> keys, De
 {
     if (keys.empty())
         return std::vector<Reply>{};
-    auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) -> Outcome<void> {
+    auto const fill = [&](KnownTable const& known, Batch& batch) -> Outcome<void> {
         for (auto const& key : keys) {
             if (auto valid = key.validate(); !valid)
                 return valid;
@@ -480,7 +474,8 @@ Outcome<std::vector<Reply>> TableCore<R>::load_all(std::span<Key const> keys, De
                 return added;
         }
         return success();
-    });
+    };
+    auto replies = ask(Access::read, deadline, fill, pointers_to(keys));
     if (replies && std::any_of(replies->begin(), replies->end(), [](auto const& r) { return r.rows() > 1; }))
         return several_rows();
     return replies;
@@ -492,7 +487,8 @@ Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state
     if (auto valid = validate_lock_call(create.key, create.ttl); !valid)
         return std::move(valid).failure();
     auto const granted = std::chrono::ceil<std::chrono::microseconds>(create.ttl.value());
-    auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
+    Key const* const keys[] = {&create.key};
+    auto const fill = [&](KnownTable const& known, Batch& batch) {
         Params params;
         if (!add_record_key(known, params, create.key))
             return Outcome<void>{bad_key()};
@@ -501,7 +497,8 @@ Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state
         params.text(hex(wake_hash(create.key), 16));
         batch.add(known.statements.create, std::move(params));
         return state ? add_load(known, batch, create.key) : success();
-    });
+    };
+    auto replies = ask(Access::commit, deadline, fill, keys);
     if (!replies)
         return std::move(replies).failure();
     auto const& reply = (*replies)[0];
@@ -526,7 +523,8 @@ Outcome<std::chrono::nanoseconds> TableCore<R>::renew(verb::Renew const& renew, 
     if (auto valid = validate_lock_call(renew.key, renew.ttl); !valid)
         return std::move(valid).failure();
     auto const granted = std::chrono::ceil<std::chrono::microseconds>(renew.ttl.value());
-    auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
+    Key const* const keys[] = {&renew.key};
+    auto const fill = [&](KnownTable const& known, Batch& batch) {
         Params params;
         if (!add_record_key(known, params, renew.key))
             return Outcome<void>{bad_key()};
@@ -534,7 +532,8 @@ Outcome<std::chrono::nanoseconds> TableCore<R>::renew(verb::Renew const& renew, 
         params.number(granted.count());
         batch.add(known.statements.renew, std::move(params));
         return success();
-    });
+    };
+    auto replies = ask(Access::commit, deadline, fill, keys);
     if (!replies)
         return std::move(replies).failure();
     auto const& reply = (*replies)[0];
@@ -548,7 +547,8 @@ Outcome<Removal> TableCore<R>::remove(Key const& key, OwnerToken const* owner, D
 {
     if (!key.valid())
         return key.validate().failure();
-    auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
+    Key const* const keys[] = {&key};
+    auto const fill = [&](KnownTable const& known, Batch& batch) {
         Params params;
         if (!add_record_key(known, params, key))
             return Outcome<void>{bad_key()};
@@ -559,7 +559,8 @@ Outcome<Removal> TableCore<R>::remove(Key const& key, OwnerToken const* owner, D
         params.text(free_message(key));
         batch.add(known.statements.remove, std::move(params));
         return success();
-    });
+    };
+    auto replies = ask(Access::commit, deadline, fill, keys);
     if (!replies)
         return std::move(replies).failure();
     auto const& reply = (*replies)[0];

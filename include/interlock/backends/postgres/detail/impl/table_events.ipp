@@ -60,7 +60,7 @@ Outcome<void> TableCore<R>::prepare_events(
             continue;
         change.stream = change.key->bytes();
         Params params;
-        if (spells && !add_key_columns(params, *change.key))
+        if (spells && !add_key_columns(known, params, *change.key))
             return bad_key();
         if (spells)
             batch.add(known.statements.record_key, std::move(params));

@@ -23,9 +23,9 @@ template <class R>
 Outcome<std::optional<OperationRecord>> TableCore<R>::find_operation(
     Key const& key, OperationId const& id, Deadline deadline) const
 {
-    auto replies = ask(Access::read, deadline, [&](KnownTable const& known, Batch& batch) {
-        return add_find(known, batch, key, id);
-    });
+    Key const* const keys[] = {&key};
+    auto const fill = [&](KnownTable const& known, Batch& batch) { return add_find(known, batch, key, id); };
+    auto replies = ask(Access::read, deadline, fill, keys);
     if (!replies)
         return std::move(replies).failure();
     return record_of((*replies)[0]);
@@ -47,7 +47,8 @@ template <class R>
 Outcome<OperationRecord> TableCore<R>::forbid_operation(
     verb::ForbidOperation const& forbid, Deadline deadline) const
 {
-    auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
+    Key const* const keys[] = {&forbid.key};
+    auto const fill = [&](KnownTable const& known, Batch& batch) {
         Params params;
         if (!add_home(known, params, forbid.key))
             return Outcome<void>{bad_key()};
@@ -57,7 +58,8 @@ Outcome<OperationRecord> TableCore<R>::forbid_operation(
         // Waits for a commit of this id that is in flight.
         batch.add(known.statements.forbid, std::move(params));
         return add_find(known, batch, forbid.key, forbid.id);
-    });
+    };
+    auto replies = ask(Access::commit, deadline, fill, keys);
     if (!replies)
         return std::move(replies).failure();
     auto record = record_of((*replies)[1]);
