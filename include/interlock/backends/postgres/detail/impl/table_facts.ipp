@@ -177,7 +177,9 @@ INTERLOCK_DECL bool outdates_facts(SqlError const& error) noexcept
 {
     if (error.raised)  // the words of a user's RAISE
         return false;
-    return error.state.starts_with("42") || error.state.starts_with("0A");
+    // A constraint has become deferrable, so that ON CONFLICT does not take it any more.
+    bool const is_no_arbiter = error.state == "55000" && !error.constraint.empty();
+    return is_no_arbiter || error.state.starts_with("42") || error.state.starts_with("0A");
 }
 
 }  // namespace detail
