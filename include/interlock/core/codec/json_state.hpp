@@ -11,194 +11,29 @@
 #include <interlock/core/codec/json.hpp>
 #include <interlock/core/codec/stored_shape.hpp>
 
-#include <boost/mp11/algorithm.hpp>
-
-#include <cstddef>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <tuple>
-#include <type_traits>
-#include <utility>
 
 namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// Why a value is no `M`: words that follow the name of its member.
-template <class M>
-constexpr char const* json_misfit() noexcept
-{
-    if constexpr (std::is_same_v<M, std::string>)
-        return "is not a text in JSON";
-    else if constexpr (std::is_same_v<M, bool>)
-        return "is neither true nor false in JSON";
-    else if constexpr (std::is_arithmetic_v<M> || std::is_enum_v<M>)
-        return "is not a number in JSON, or one that does not fit";
-    else if constexpr (is_vector<M>::value)
-        return "is not an array in JSON";
-    else if constexpr (is_tuple<M>::value)
-        return "is not an array of so many parts in JSON";
-    else if constexpr (Described<M>)
-        return "is not an object in JSON";
-    else
-        return "is not null in JSON";
-}
-
 /// Makes `value` of `json`; `reading` says what does not fit, and whether something was passed over.
 template <class M>
 bool read_json_state(Json const& json, M& value, Reading& reading);
 
-/// Whether `name` is stored under a name that `M` has a member for.
-template <class M>
-bool has_json_member(std::string_view name)
-{
-    bool found = false;
-    boost::mp11::mp_for_each<described_members<M>>(
-        [&](auto member) { found = found || stored_name<M>(member.name) == name; });
-    return found;
-}
-
-template <class M>
-bool read_json_object(Json const& json, M& value, Reading& reading)
-{
-    if (json.kind != Json::Kind::object)
-        return reading.fails(json_misfit<M>());
-    bool newer = false;
-    for (auto const& part : json.parts)
-        newer = newer || !(has_json_member<M>(part.member) || was_removed<M>(name_hash(part.member)));
-    bool good = true;
-    boost::mp11::mp_for_each<described_members<M>>([&](auto member) {
-        if (!good)
-            return;
-        using Member = std::remove_cvref_t<decltype(value.*member.pointer)>;
-        if (auto const* const part = json.find(stored_name<M>(member.name))) {
-            good = read_json_state(*part, value.*member.pointer, reading) || reading.within(member.name);
-        } else if (newer && !is_optional<Member>::value) {
-            // A member that is gone, and one that is new: it was renamed, or this is another type's state.
-            reading.fails(
-                "is not stored, and another one is: MemberHistory::renamed says what it was called");
-            good = reading.within(member.name);
-        }
-    });
-    reading.newer = reading.newer || newer;
-    return good;
-}
-
-template <class M>
-bool read_json_state(Json const& json, M& value, Reading& reading)
-{
-    if constexpr (is_optional<M>::value) {
-        if (json.kind != Json::Kind::null)
-            return read_json_state(json, value.emplace(), reading);
-        value.reset();
-        return true;
-    } else if constexpr (is_vector<M>::value) {
-        if (json.kind != Json::Kind::array)
-            return reading.fails(json_misfit<M>());
-        value.clear();
-        for (std::size_t i = 0; i < json.parts.size(); ++i) {
-            typename M::value_type element{};
-            if (!read_json_state(json.parts[i], element, reading))
-                return reading.within(std::to_string(i));
-            value.push_back(std::move(element));
-        }
-        return true;
-    } else if constexpr (is_tuple<M>::value) {
-        if (json.kind != Json::Kind::array || json.parts.size() != std::tuple_size_v<M>)
-            return reading.fails(json_misfit<M>());
-        std::size_t i = 0;
-        auto const read = [&](auto& part) {
-            bool const good =
-                read_json_state(json.parts[i], part, reading) || reading.within(std::to_string(i));
-            ++i;
-            return good;
-        };
-        return std::apply([&](auto&... part) { return (read(part) && ...); }, value);
-    } else if constexpr (Described<M>) {
-        return read_json_object(json, value, reading);
-    } else {
-        return read_json(json, value) || reading.fails(json_misfit<M>());
-    }
-}
-
 /// Appends `value`; `reading` says which member has no JSON. False: one has none.
 template <class M>
-bool write_json_state(std::string& out, M const& value, Reading& reading)
-{
-    if (append_json(out, value))
-        return true;
-    reading.fails("has no JSON: a text is not UTF-8, or a number is not finite");
-    if constexpr (Described<M>)
-        boost::mp11::mp_for_each<described_members<M>>([&](auto member) {
-            std::string part;
-            if (reading.member.empty() && !append_json(part, value.*member.pointer)) {
-                write_json_state(part, value.*member.pointer, reading);
-                reading.within(member.name);
-            }
-        });
-    return false;
-}
+bool write_json_state(std::string& out, M const& value, Reading& reading);
 
 /// Appends `value`, over the value that `stored` holds: what `M` has no member for is kept as it is. False:
 /// there is no JSON for it, or something would be lost.
 template <class M>
-bool write_json_over(std::string& out, Json const& stored, M const& value, Reading& reading)
-{
-    if constexpr (is_optional<M>::value) {
-        if (value)
-            return write_json_over(out, stored, *value, reading);
-        return write_json_state(out, value, reading);
-    } else if constexpr (Described<M>) {
-        if (stored.kind != Json::Kind::object)
-            return write_json_state(out, value, reading);
-        out += '{';
-        bool good = true;
-        bool first = true;
-        auto const name = [&](std::string_view text) {
-            out += first ? "" : ",";
-            first = false;
-            append_json_text(out, text);
-            out += ':';
-        };
-        boost::mp11::mp_for_each<described_members<M>>([&](auto member) {
-            if (!good)
-                return;
-            auto const as = stored_name<M>(member.name);
-            name(as);
-            auto const* const part = stored.find(as);
-            good = (part != nullptr ? write_json_over(out, *part, value.*member.pointer, reading)
-                                    : write_json_state(out, value.*member.pointer, reading)) ||
-                   reading.within(member.name);
-        });
-        for (auto const& part : stored.parts)
-            if (!has_json_member<M>(part.member) && !was_removed<M>(name_hash(part.member))) {
-                name(part.member);
-                out += json_text(part, true);
-            }
-        out += '}';
-        return good;
-    } else if constexpr (is_vector<M>::value || is_tuple<M>::value) {
-        // Nobody can tell which element of a changed array was which.
-        M before{};
-        Reading inner;
-        bool const read = read_json_state(stored, before, inner);
-        if (!read || !inner.newer)
-            return write_json_state(out, value, reading);
-        std::string was;
-        std::string is;
-        if (!append_json(was, before) || !append_json(is, value) || was != is)
-            return reading.fails(
-                "has elements with members that this release does not know, and has changed");
-        out += json_text(stored, true);
-        return true;
-    } else {
-        return write_json_state(out, value, reading);
-    }
-}
+bool write_json_over(std::string& out, Json const& stored, M const& value, Reading& reading);
 
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#include <interlock/core/codec/impl/json_state.ipp>
 
 #endif  // INTERLOCK_CORE_CODEC_JSON_STATE_HPP

@@ -57,6 +57,10 @@ struct interlock::StateTraits<postgres_key_types_test::Slot>
     : interlock::DefaultStateTraits<postgres_key_types_test::Slot> {
     using key_type = std::tuple<std::int64_t, std::string>;
     static key_type key(postgres_key_types_test::Slot const& slot) { return {slot.shelf, slot.device}; }
+    static postgres_key_types_test::Slot from_key(key_type const& key)
+    {
+        return {std::get<0>(key), std::get<1>(key)};
+    }
 };
 
 namespace postgres_key_types_test {

@@ -9,6 +9,7 @@
 
 #include <interlock/backends/postgres/detail/columns.hpp>
 #include <interlock/backends/postgres/detail/table_changes.hpp>
+#include <interlock/backends/postgres/detail/utf8.hpp>
 #include <interlock/backends/postgres/repository_options.hpp>
 #include <interlock/core/kit/newer_states.hpp>
 #include <interlock/core/kit/state_slot.hpp>
@@ -106,6 +107,25 @@ public:
         } else {
             return false;
         }
+    }
+
+    bool may_be_key(KnownTable const& known, Key const& key) const override
+    {
+        bool good = true;
+        if constexpr (is_key_type<K>) {
+            std::size_t i = 0;
+            for_each_part(K(KeyTraits<K>::decode(key.bytes())), [&](auto const& part) {
+                using Part = std::remove_cvref_t<decltype(part)>;
+                auto const column = i++;
+                if constexpr (std::is_integral_v<Part> && !std::is_same_v<Part, bool>)
+                    good = good && std::cmp_less_equal(part, known.table.key_most[column]) &&
+                           std::cmp_greater_equal(part, -known.table.key_most[column] - 1);
+                else if constexpr (std::is_convertible_v<Part const&, std::string_view>)
+                    good = good &&
+                           (known.table.key_forms[column].type == ColumnForm::Type::bytes || is_utf8(part));
+            });
+        }
+        return good;
     }
 
     std::vector<Params> parts_of_key(KnownTable const& known, Key const& key) const override

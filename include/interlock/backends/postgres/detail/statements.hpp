@@ -105,6 +105,8 @@ struct Table {
     /// column of the key. Empty: the key's own bytes, because they are the same however the key is spelled.
     std::vector<KeyPart> record_key;
     std::vector<ColumnForm> key_forms{};  ///< for each column of the key: how its values cross
+    /// For each column of the key: the largest number that it takes; all but that of an integer take all.
+    std::vector<std::int64_t> key_most{};
     /// The condition that makes a row one of the repository's, in parentheses behind AND; or empty.
     std::string where;
     bool unique{true};      ///< an index sees to it that no two rows have one key

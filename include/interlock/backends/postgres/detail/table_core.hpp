@@ -161,6 +161,8 @@ public:
 
     /// Adds the columns of a key of a user's table. False: no row can have the key.
     virtual bool add_key_columns(KnownTable const& known, Params& params, Key const& key) const = 0;
+    /// Whether the columns of a key of a user's table may take it, as far as that is known without a trip.
+    virtual bool may_be_key(KnownTable const& known, Key const& key) const = 0;
     /// The values of those columns, each by itself.
     virtual std::vector<Params> parts_of_key(KnownTable const& known, Key const& key) const = 0;
     /// Checks the state of `change`, and adds the columns that are to be written, which `written` then says,

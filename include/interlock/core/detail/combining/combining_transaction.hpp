@@ -143,8 +143,10 @@ public:
     }
     Failure reason()
     {
+        bool const asked = asked_;
         let_ask(false);
         auto mine = inner_reason();
+        let_ask(asked);
         if (self_.phase != Phase::queued && mine.errc() != Errc::ok)
             return mine;
         auto others = reason_in_line();

@@ -168,8 +168,10 @@ public:
     /// See `Acquisition::reason`; what the store says of the attempt that is under way comes first.
     Failure reason()
     {
+        bool const others_asked = others_ask_;
         let_others_ask(false);
         auto now = asking_.reason();
+        let_others_ask(others_asked);
         return now.errc() != Errc::ok ? std::move(now) : Base::reason();
     }
 

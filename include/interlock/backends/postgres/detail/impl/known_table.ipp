@@ -511,8 +511,14 @@ INTERLOCK_DECL Outcome<Table> fitted(
         use.not_null = column.not_null;
         use.has_default = column.has_default;
     }
-    for (auto const& name : table.key)
-        table.key_forms.push_back(form_of_key(*facts.column(unquoted(name))));
+    for (auto const& name : table.key) {
+        auto const& column = *facts.column(unquoted(name));
+        table.key_forms.push_back(form_of_key(column));
+        table.key_most.push_back(
+            column.base_oid == type_oid::smallint  ? std::numeric_limits<std::int16_t>::max()
+            : column.base_oid == type_oid::integer ? std::numeric_limits<std::int32_t>::max()
+                                                   : std::numeric_limits<std::int64_t>::max());
+    }
     bool one_way = true;
     for (std::size_t i = 0; i < table.key.size(); ++i)
         one_way = one_way && spelled_one_way(*facts.column(unquoted(table.key[i])), kinds[i]);

@@ -400,6 +400,8 @@ bool TableCore<R>::add_record_key(KnownTable const& known, Params& params, Key c
 {
     if (!known.table.record_key.empty())
         return add_key_columns(known, params, key);
+    if (mapped && !may_be_key(known, key))
+        return false;
     params.bytes(key.bytes());
     return true;
 }

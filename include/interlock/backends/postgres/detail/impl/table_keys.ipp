@@ -38,10 +38,10 @@ Failure TableCore<R>::bad_key() const
 {
     std::string columns;
     for (auto const& column : table.key)
-        columns += (columns.empty() ? "" : ", ") + unquoted(column);
+        columns += (columns.empty() ? "" : ", ") + table.name + "." + unquoted(column);
     return failed(
-        Errc::invalid_argument, {"postgres: no row of ", table.name, " can have the key, which is its ",
-                                 columns, ": a text has a NUL, or it is not of the key's type"});
+        Errc::invalid_argument, {"postgres: no row can have the key, the value of ", columns,
+                                 ": a text has a NUL or is not UTF-8, or it is not of the column's type"});
 }
 
 template <class R>

@@ -99,9 +99,10 @@ Failure Acquisition<R>::reason()
     if (entry.pending != nullptr)
         if (auto said = entry.pending->pending_reason(); said.errc() != Errc::ok)
             return said;
+    auto const place = table_->store_.place();
     return Failure{
-        Errc::deadline_exceeded, table_->store_.place() +
-                                     ": another caller of this service has asked for the lock, and the store "
+        Errc::deadline_exceeded, (place.empty() ? "" : place + ": ") +
+                                     "another caller of this service has asked for the lock, and the store "
                                      "has not answered"};
 }
 
