@@ -2,9 +2,9 @@
 
 // Events as lines: what they say, which are written, and that no key breaks a line.
 
+#include <interlock/core/codec/json.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/observability/log.hpp>
-#include <interlock/patterns/detail/json.hpp>
 
 #include "support/catch.hpp"
 

@@ -2,8 +2,8 @@
 
 // A run as a picture: one JSON object, a row per key, slices for holders and those who wait.
 
+#include <interlock/core/codec/json.hpp>
 #include <interlock/observability/timeline.hpp>
-#include <interlock/patterns/detail/json.hpp>
 
 #include "support/catch.hpp"
 
