@@ -103,7 +103,7 @@ private:
     template <class Fill>
     void write(LogLevel level, std::string_view what, CallInfo const* call, Fill fill) noexcept;
     template <class Fill>
-    void write(LogLevel level, std::string_view what, LockInfo const& lock, Fill fill) noexcept;
+    void write(LogLevel level, std::string_view what, ObservedLock const& lock, Fill fill) noexcept;
     template <class Fill>
     void write_line(LogLevel level, std::string_view what, Fill fill) noexcept;
 

@@ -73,7 +73,7 @@ public:
     void on_conflict(RetryEvent const& event) noexcept override { retry(event); }
     void on_retry(RetryEvent const& event) noexcept override { retry(event); }
 
-    void on_acquire_begin(LockInfo const& lock) noexcept override
+    void on_acquire_begin(ObservedLock const& lock) noexcept override
     {
         count(locks_, lock.store.kind, [](auto& of) { of.waiting.add(1); });
     }

@@ -27,7 +27,7 @@ std::size_t count(std::string_view text, std::string_view part)
 
 void hand_on(TimelineObserver& timeline, Key const& key)
 {
-    LockInfo const lock{{"memory", "here", "memory"}, &key, nullptr};
+    ObservedLock const lock{{"memory", "here", "memory"}, &key, nullptr};
     timeline.on_acquire({Errc::ok, FencingToken{1}, false, 1, 0ns, 5us, 0ns, lock});
     timeline.on_release({Errc::ok, FencingToken{1}, true, 2ms, lock});
     timeline.on_acquire({Errc::ok, FencingToken{2}, true, 0, 2ms, 0ns, 0ns, lock});

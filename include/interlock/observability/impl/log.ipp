@@ -184,7 +184,7 @@ void LogObserver::write(LogLevel level, std::string_view what, CallInfo const* c
 }
 
 template <class Fill>
-void LogObserver::write(LogLevel level, std::string_view what, LockInfo const& lock, Fill fill) noexcept
+void LogObserver::write(LogLevel level, std::string_view what, ObservedLock const& lock, Fill fill) noexcept
 {
     write_line(level, what, [&](auto& line) {
         store(line, lock.store);
