@@ -84,7 +84,10 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
 
     def save_picture(self, path):
-        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        bottom = "document.querySelector('main').getBoundingClientRect().bottom"
+        width, height = self.run(f"[innerWidth, {bottom}]")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        picture = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         with open(path, "wb") as file:
             file.write(base64.b64decode(picture["data"]))
 
