@@ -16,8 +16,8 @@ import http.client
 import importlib
 import itertools
 import json
-import os
 import random
+import re
 import sys
 import threading
 import time
@@ -304,6 +304,7 @@ def main():
             if not options.careless:
                 hammer.ask_all_again(crew)
             double, differing, wrong, asked, paid = judge(hammer, crew)
+            crashes = re.findall(r"ended by signal (?!9 )\d+", hammer.service.said())
     finally:
         store.close()
     c = hammer.counts
@@ -313,6 +314,8 @@ def main():
     print(f"answers by status: {json.dumps(c.statuses())}")
     print(f"killed with SIGKILL: the server {c['kills']} times, the store {c['store kills']} times")
     print(f"{paid} paid; made twice {double}, answers that differ {differing}, wrong in the books {wrong}")
+    if crashes:
+        sys.exit(f"hammer: the worker crashed: {crashes}")
     if options.careless:
         sys.exit(0 if double > 0 and differing > 0 else "hammer: a service without keys was not caught")
     if c["kills"] < 3 or c["store kills"] < 1 or c["replayed"] < 1 or paid < 10:

@@ -102,7 +102,10 @@ int supervise(Options const& given, std::vector<std::string_view> const& argumen
         bool const refused = WIFEXITED(status) && WEXITSTATUS(status) == 2;
         if (stopping || refused)  // a worker that had not begun yet does not know the signal
             return WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status) == SIGTERM ? 0 : 1;
-        fmt::print(stderr, "payments: worker {} has died and is started again\n", worker);
+        fmt::print(
+            stderr, "payments: worker {} ended by {} {} and is started again\n", worker,
+            WIFSIGNALED(status) ? "signal" : "exit code",
+            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         // One that cannot start is not started again at once: its store may be away.
         std::this_thread::sleep_for(std::chrono::milliseconds{WIFSIGNALED(status) ? 50 : 500});
     }
