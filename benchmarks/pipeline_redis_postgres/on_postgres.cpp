@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -30,8 +32,9 @@ class Postgres {
     using Places = il::TransactionService<il::Cursor, il::PessimisticRowLock, Cursors>;
 
 public:
-    Postgres(il::postgres::Pool const& pool, std::string table)
-        : events{pool, {.partitions = 4}}, effects{pool, {.table = table, .key = "job"}}, cursors{pool},
+    Postgres(il::postgres::Pool const& pool, std::string address, std::string const& table)
+        : address_(std::move(address)), table_(table), events{pool, {.partitions = 4}},
+          effects{pool, {.table = table, .key = "job"}}, cursors{pool},
           add_(
               "INSERT INTO " + table + " (job, count) SELECT unnest($1::text[]), 1 ON CONFLICT (job) DO " +
               "UPDATE SET count = " + table + ".count + 1, version = " + table + ".version + 1"),
@@ -51,7 +54,7 @@ public:
                                  std::span<il::Event const> batch, il::postgres::Transaction& transaction) {
             std::string jobs;
             for (auto const& event : batch)
-                jobs += (jobs.empty() ? "{" : ",") + pipeline::job_of(event);
+                jobs += (jobs.empty() ? "{" : ",") + std::to_string(pipeline::job_of(event));
             transaction.exec(add_, jobs + "}");
         };
         return batches_.step(partition, handler).value();
@@ -62,6 +65,22 @@ public:
             .value();
     }
 
+    /// How often each of so many jobs had its effect.
+    std::vector<int> counts(long jobs) const
+    {
+        std::vector<int> all(static_cast<std::size_t>(jobs));
+        pqxx::connection connection{address_};
+        auto const rows = pqxx::nontransaction{connection}.exec("SELECT job::bigint, count FROM " + table_);
+        for (auto const& row : rows)
+            all.at(row[0].as<std::size_t>()) = row[1].as<int>();
+        return all;
+    }
+
+private:
+    std::string address_;
+    std::string table_;
+
+public:
     il::postgres::EventRepository events;
     il::postgres::StateRepository<Effect> effects;
     Cursors cursors;
@@ -84,5 +103,5 @@ void on_postgres(Plan const& plan)
             "CREATE TABLE IF NOT EXISTS " + table +
             " (job text PRIMARY KEY, count int NOT NULL, version bigint NOT NULL DEFAULT 1)");
     }
-    pipeline::Ours<Postgres>{Postgres{il::postgres::Pool{options}, table}}.carry_out(plan);
+    pipeline::Ours<Postgres>{Postgres{il::postgres::Pool{options}, plan.address, table}}.carry_out(plan);
 }

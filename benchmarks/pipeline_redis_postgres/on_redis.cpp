@@ -2,9 +2,11 @@
 
 #include <interlock/backends/redis/event_repository.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/patterns/batch_subscription.hpp>
 
 #include "ours.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -14,61 +16,71 @@ namespace {
 
 namespace il = interlock;
 
-/// What was done for a job, or how far a partition is read.
+/// What the inbox did for a job.
 struct Effect {
     std::string job;
     int count{0};
-    il::Position place{0};
 };
-BOOST_DESCRIBE_STRUCT(Effect, (), (job, count, place))
+BOOST_DESCRIBE_STRUCT(Effect, (), (job, count))
 
-/// Each effect is a state, and so is the place of a partition: a batch of them is one commit, one script.
+/// What was done for the jobs of a partition, and how far it is read: a read model that is its own cursor.
+struct Done {
+    std::string id;
+    il::Position place{0};
+    std::vector<int> counts;  // by the number of the job
+};
+BOOST_DESCRIBE_STRUCT(Done, (), (id, place, counts))
+
 class Redis {
-    using Repository = il::redis::StateRepository<Effect>;
-    using Effects = il::TransactionService<Effect, il::OptimisticVersioning, Repository>;
+    using Models = il::redis::StateRepository<Done>;
+    using Service = il::TransactionService<Done, il::OptimisticVersioning, Models>;
 
 public:
     Redis(il::redis::Client const& client, std::string const& run)
         : events{client, {.name_space = "jobs" + run, .shards = 4}},
           effects{client, {.name_space = "effects" + run}}, cursors{client, {.name_space = "cursors" + run}},
-          service_{il::OptimisticVersioning{.missing = il::Missing::create}, effects}
+          done_{client, {.name_space = "done" + run}},
+          batches_{
+              events,
+              Service{il::OptimisticVersioning{.missing = il::Missing::create}, done_},
+              "batches",
+              &Done::place,
+              {.batch = 1000}}
     {}
 
     std::size_t handle_batch(unsigned partition) const
     {
-        auto const own = place(partition);
-        auto const loaded = effects.load(own);
-        if (!loaded && loaded.errc() != il::Errc::not_found)
-            static_cast<void>(loaded.value());
-        auto const from = loaded ? loaded->value.place : 0;
-        auto const page = events.read(partition, from, 500).value();
-        if (page.events.empty())
-            return 0;
-        std::vector<std::string> keys{own};
-        for (auto const& event : page.events)
-            keys.push_back(pipeline::job_of(event));
-        return service_.do_in_transaction(il::keys(keys), [&](std::span<Effect> all) {
-            if (all[0].place != from)
-                return std::size_t{0};  // another reader was here meanwhile
-            all[0].place = page.next;
-            for (auto& effect : all.subspan(1))
-                ++effect.count;
-            return page.events.size();
-        });
+        auto const handler = [](std::span<il::Event const> batch, Done& done) {
+            for (auto const& event : batch) {
+                auto const job = static_cast<std::size_t>(pipeline::job_of(event));
+                done.counts.resize(std::max(done.counts.size(), job + 1));
+                ++done.counts[job];
+            }
+        };
+        return batches_.step(partition, handler).value();
     }
     void move_to(unsigned partition, il::Position position) const
     {
-        effects.insert(Effect{place(partition), 0, position}).value();
+        done_.insert(Done{il::cursor_id("batches", partition), position, {}}).value();
+    }
+    /// How often each of so many jobs had its effect.
+    std::vector<int> counts(long jobs) const
+    {
+        std::vector<int> all(static_cast<std::size_t>(jobs));
+        for (unsigned partition = 0; partition < events.partitions(); ++partition)
+            if (auto const done = done_.load(il::cursor_id("batches", partition)))
+                for (std::size_t i = 0; i < std::min(all.size(), done->value.counts.size()); ++i)
+                    all[i] += done->value.counts[i];
+        return all;
     }
 
     il::redis::EventRepository events;
-    Repository effects;
+    il::redis::StateRepository<Effect> effects;
     il::redis::StateRepository<il::Cursor> cursors;
 
 private:
-    static std::string place(unsigned partition) { return "place/" + std::to_string(partition); }
-
-    Effects service_;
+    Models done_;
+    il::BatchSubscription<il::redis::EventRepository, Service> batches_;
 };
 
 }  // namespace

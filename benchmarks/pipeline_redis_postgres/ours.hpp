@@ -44,9 +44,9 @@ struct Job {
 };
 BOOST_DESCRIBE_STRUCT(Job, (), (number, text))
 
-inline std::string job_of(il::Event const& event)
+inline long job_of(il::Event const& event)
 {
-    return std::to_string(event.as<Job>().value().number);
+    return event.as<Job>().value().number;
 }
 
 inline double seconds_since(clock::time_point begin)
@@ -72,9 +72,10 @@ inline void in_threads(std::size_t threads, long count, std::function<void(long)
         one.get();
 }
 
-/// `Store` has `events`, and repositories of `effects`, which have the members `job` and `count`, and of
-/// `cursors`. `handle_batch(partition)` handles the next events of a partition, and returns how many they
-/// were; `move_to(partition, position)` passes those before.
+/// `Store` has `events`, and repositories of `effects` of the inbox, with the members `job` and `count`, and
+/// of `cursors`. `handle_batch(partition)` handles the next events of a partition, and returns how many they
+/// were; `move_to(partition, position)` passes those before; `counts(jobs)` is how often each job had its
+/// effect.
 template <class Store>
 class Ours {
 public:
@@ -137,7 +138,8 @@ private:
     {
         std::stop_source stop;
         auto const handler = [&](il::Event const& event) {
-            auto done = inbox_.handle(event, job_of(event), [](Effect& effect) { ++effect.count; });
+            auto done =
+                inbox_.handle(event, std::to_string(job_of(event)), [](Effect& effect) { ++effect.count; });
             if (done)
                 handled(event);
             if (enough())
@@ -217,16 +219,13 @@ private:
 
     void count_effects(long count)
     {
-        std::atomic<long> had{0};
-        std::atomic<long> more{0};
-        in_threads(callers, count, [&](long i) {
-            auto const effect = store_.effects.load(std::to_string(i));
-            if (!effect && effect.errc() != il::Errc::not_found)
-                static_cast<void>(effect.value());
-            had += effect && effect->value.count > 0 ? 1 : 0;
-            more += effect && effect->value.count > 1 ? 1 : 0;
-        });
-        std::printf("effects %ld %ld\n", had.load(), more.load());
+        long had = 0;
+        long more = 0;
+        for (auto const effects : store_.counts(count)) {
+            had += effects > 0 ? 1 : 0;
+            more += effects > 1 ? 1 : 0;
+        }
+        std::printf("effects %ld %ld\n", had, more);
     }
 
     void growth(long count)
