@@ -43,7 +43,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::string_view usage = R"(usage: interlock_gaps_postgres [--seconds S | --events N] [--seed N]
                               [--calm]
 
-  --seconds   how long (default: 20)
+  --seconds   how long (default: 20), or until a reader has noticed something
   --events    instead of that: until so many events are stored
   --seed      of the faults and of each client's choices (default: from the clock)
   --calm      nobody is killed
@@ -72,13 +72,22 @@ constexpr int clients = 4;
 constexpr int threads = 4;  // of each
 constexpr int streams = 40;
 
+/// Now and then everybody is still for a moment, but one: what he does is what is seen then, and no later
+/// transaction ends meanwhile.
+bool is_lull()
+{
+    return Clock::now().time_since_epoch() % 500ms < 120ms;
+}
+
 // ---- a client: four writers ---------------------------------------------------------------------
 
 class Writer {
 public:
     Writer(
-        pg::Pool const& pool, pg::EventRepository const& events, std::string const& url, std::uint64_t seed)
+        pg::Pool const& pool, pg::EventRepository const& events, std::string const& url, std::uint64_t seed,
+        bool uses_lulls)
         : events_(events), log_(nullptr, pool.options().name_space, {}), url_(url), random_(seed),
+          uses_lulls_(uses_lulls),
           locking_(il::PessimisticRowLock{.missing = il::Missing::create}, states(pool)),
           versioning_(il::OptimisticVersioning{.missing = il::Missing::create}, states(pool))
     {}
@@ -88,7 +97,11 @@ public:
         for (;;) {
             try {
                 auto const what = below(10);
-                if (what < 3)
+                if (is_lull() && uses_lulls_)
+                    overtake();
+                else if (is_lull())
+                    std::this_thread::sleep_for(5ms);
+                else if (what < 3)
                     append();
                 else if (what < 6)
                     sell();
@@ -127,6 +140,37 @@ private:
         else
             versioning_.do_in_transaction(stream(), change);
     }
+    /// The younger of two transactions draws a position before the older one does, and ends after it, perhaps
+    /// prepared: to a snapshot that is taken in between it has not begun yet.
+    void overtake()
+    {
+        try {
+            for (auto* const session : {&older_, &younger_})
+                if (!*session)
+                    session->emplace(url_, log_);
+            append_by_hand(*older_);
+            append_by_hand(*younger_);
+            append_by_hand(*older_);
+            older_->run("COMMIT");
+            std::this_thread::sleep_for(std::chrono::milliseconds{below(15)});
+            if (below(2) == 0) {
+                younger_->run("COMMIT");
+                return;
+            }
+            auto const name = "'" + std::to_string(random_()) + "'";
+            younger_->run("PREPARE TRANSACTION " + name);
+            std::this_thread::sleep_for(std::chrono::milliseconds{below(25)});
+            younger_->run("COMMIT PREPARED " + name);
+        } catch (std::exception const&) {
+            older_.reset();
+            younger_.reset();
+            throw;
+        }
+    }
+    void append_by_hand(interlock_test::PostgresAppender& session)
+    {
+        session.append("h" + std::to_string(random_() % 1000), std::to_string(random_()) + "-hand");
+    }
     /// A transaction of a session of its own, whose end is long in coming now and then.
     void by_hand()
     {
@@ -134,19 +178,24 @@ private:
             session_.emplace(url_, log_);
         try {
             for (auto n = 1 + below(3); n > 0; --n)
-                session_->append("h" + std::to_string(random_() % 1000), std::to_string(random_()) + "-hand");
-            if (below(25) == 0)
-                std::this_thread::sleep_for(std::chrono::milliseconds{below(100)});
+                append_by_hand(*session_);
             auto const end = below(100);
+            // One that is prepared late, and whose end is late again, is known to readers as two things.
+            bool const prepares = end >= 75;
+            bool const waits = below(prepares ? 4 : 25) == 0;
+            auto const wait = [&](unsigned most) {
+                if (waits)
+                    std::this_thread::sleep_for(std::chrono::milliseconds{below(most)});
+            };
+            wait(prepares ? 40 : 100);
             if (end < 60)
                 session_->run("COMMIT");
-            else if (end < 75)
+            else if (!prepares)
                 session_->run("ROLLBACK");
             else {
                 auto const name = "'" + std::to_string(random_()) + "'";
                 session_->run("PREPARE TRANSACTION " + name);
-                if (below(10) == 0)
-                    std::this_thread::sleep_for(std::chrono::milliseconds{below(50)});
+                wait(80);
                 session_->run((end < 95 ? "COMMIT PREPARED " : "ROLLBACK PREPARED ") + name);
             }
         } catch (std::exception const&) {
@@ -159,18 +208,24 @@ private:
     pg::detail::EventTable log_;
     std::string url_;
     std::mt19937_64 random_;
+    bool uses_lulls_;
     std::optional<interlock_test::PostgresAppender> session_;
+    std::optional<interlock_test::PostgresAppender> older_;
+    std::optional<interlock_test::PostgresAppender> younger_;
     il::TransactionService<Stock, il::PessimisticRowLock, pg::StateRepository<Stock>> locking_;
     il::TransactionService<Stock, il::OptimisticVersioning, pg::StateRepository<Stock>> versioning_;
 };
 
-[[noreturn]] void run_client(std::string const& url, std::uint64_t seed)
+/// `nth`: of all clients. One writer of the first one uses the lulls.
+[[noreturn]] void run_client(std::string const& url, std::uint64_t seed, int nth)
 {
     pg::Pool const pool{url};
     pg::EventRepository const events{pool};
     std::vector<std::thread> all;
-    for (unsigned i = 0; i < threads; ++i)
-        all.emplace_back([&, i] { Writer{pool, events, url, seed * threads + i}.run(); });
+    for (int i = 0; i < threads; ++i)
+        all.emplace_back([&, i] {
+            Writer{pool, events, url, seed * threads + static_cast<unsigned>(i), nth + i == 0}.run();
+        });
     for (auto& thread : all)
         thread.join();
     std::abort();  // they never end
@@ -203,12 +258,20 @@ public:
                 wrong_.push_back(fmt::format("{}: number {} comes behind {}", stream, event.number, last));
             reordered += event.number < last ? 1 : 0;
             last = std::max(last, event.number);
+            if (!got.empty() && event.position <= got.back())
+                notices_ = true;
             got.push_back(event.position);
         }
+        if (!wrong_.empty())
+            notices_ = true;
+        count_ = static_cast<long>(got.size());
         place_ = page->next;
         return page->events.size();
     }
     std::vector<std::string> const& wrong() const noexcept { return wrong_; }
+    /// From another thread: how many it got, and whether something is wrong with them.
+    long count() const noexcept { return count_; }
+    bool notices() const noexcept { return notices_; }
 
     std::vector<il::Position> got;
     std::size_t reordered{0};
@@ -218,6 +281,8 @@ private:
     il::Position place_{0};
     std::map<std::string, std::int64_t> numbers_;
     std::vector<std::string> wrong_;
+    std::atomic<long> count_{0};
+    std::atomic<bool> notices_{false};
 };
 
 // ---- the run ------------------------------------------------------------------------------------
@@ -255,11 +320,12 @@ public:
                     if (reader.read() == 0)
                         std::this_thread::sleep_for(2ms);
             });
-        hurt(readers.front());
+        hurt(readers);
         for (auto& client : clients_)
             client.end(SIGKILL);
         end_prepared("interval '0'");
-        auto const soon = Clock::now() + 15s;
+        open_another();
+        auto const soon = Clock::now() + (noticed(readers) ? 0s : 15s);
         auto const stored = server_.command("SELECT count(*) FROM interlock_event");
         std::this_thread::sleep_for(200ms);
         ending = true;
@@ -279,7 +345,9 @@ private:
     void start(interlock_test::ChildProcess& client)
     {
         client.start(
-            {"/proc/self/exe", "--client", url_, std::to_string(random_() % 1'000'000)}, SIGKILL, [] {});
+            {"/proc/self/exe", "--client", url_, std::to_string(random_() % 1'000'000),
+             std::to_string(&client - clients_.data())},
+            SIGKILL, [] {});
     }
     /// Those that a dead client has left.
     void end_prepared(std::string const& age)
@@ -297,25 +365,36 @@ private:
             }
         }
     }
-    void hurt(Reader const& reader)
+    /// A transaction that writes, appends nothing, and stays open: readers do not wait for it.
+    void open_another()
+    {
+        if (another_)
+            return;
+        another_.emplace(server_.url(), log_);
+        another_->run("BEGIN");
+        another_->run("SELECT pg_current_xact_id()");
+    }
+    static bool noticed(std::deque<Reader> const& readers)
+    {
+        return std::any_of(readers.begin(), readers.end(), [](auto const& r) { return r.notices(); });
+    }
+    void hurt(std::deque<Reader> const& readers)
     {
         auto const end = Clock::now() + std::chrono::seconds{options_.seconds};
         auto next_client = Clock::now() + 500ms;
         auto next_server = Clock::now() + 6s;
-        std::optional<interlock_test::PostgresAppender> other;  // writes, and appends nothing
-        pg::detail::EventTable const log{nullptr, "interlock", {}};
         auto const goes_on = [&] {
-            return options_.events > 0 ? static_cast<long>(reader.got.size()) < options_.events
-                                       : Clock::now() < end;
+            if (noticed(readers))
+                return false;
+            return options_.events > 0 ? readers.front().count() < options_.events : Clock::now() < end;
         };
         while (goes_on()) {
             std::this_thread::sleep_for(50ms);
             try {
-                if (!other) {
-                    other.emplace(server_.url(), log);
-                    other->run("BEGIN");
-                    other->run("SELECT pg_current_xact_id()");
-                }
+                if (Clock::now().time_since_epoch() % 4s < 2s)
+                    open_another();
+                else
+                    another_.reset();
                 if (options_.calm)
                     continue;
                 if (Clock::now() >= next_client) {
@@ -327,13 +406,13 @@ private:
                 if (Clock::now() >= next_server) {
                     next_server += std::chrono::seconds{5 + random_() % 10};
                     server_.restart_immediately();
-                    other.reset();
+                    another_.reset();
                     ++crashes_;
                 }
                 end_prepared("interval '300 milliseconds'");
             } catch (std::exception const& error) {
                 fmt::print("{}\n", error.what());
-                other.reset();
+                another_.reset();
             }
         }
     }
@@ -358,6 +437,8 @@ private:
     interlock_test::PostgresServer server_;
     std::string url_;
     std::vector<interlock_test::ChildProcess> clients_;
+    pg::detail::EventTable log_{nullptr, "interlock", {}};
+    std::optional<interlock_test::PostgresAppender> another_;
     int crashes_{0};
 };
 
@@ -394,8 +475,8 @@ int main(int argc, char** argv)
 {
     std::vector<std::string> const words(argv + 1, argv + argc);
     try {
-        if (words.size() == 3 && words[0] == "--client")
-            gaps::run_client(words[1], std::stoul(words[2]));
+        if (words.size() == 4 && words[0] == "--client")
+            gaps::run_client(words[1], std::stoul(words[2]), std::stoi(words[3]));
         return gaps::Run{gaps::parse(words)}.go() ? 0 : 1;
     } catch (std::exception const& error) {
         fmt::print("{}\n", error.what());

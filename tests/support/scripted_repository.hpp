@@ -64,6 +64,8 @@ enum class Fault : unsigned char {
     lost_reply,    ///< applied, but the caller cannot know: `outcome_unknown` (reads: `unavailable`)
     /// Of a commit: as `lost_request`, but it arrives later, see `Script::later`; else `lost_request`.
     late,
+    /// `misconfigured`, which nobody tries again; not applied. Who asks is dead.
+    gone,
 };
 
 constexpr bool reads(Call call) noexcept
@@ -165,6 +167,8 @@ auto play(Script<T>& script, Call call, F work, L late = {}) -> decltype(work(tr
     auto const fault = script.fault ? script.fault(call, nth) : Fault::none;
     if (fault == Fault::refused)
         return Errc::unavailable;
+    if (fault == Fault::gone)
+        return Errc::misconfigured;
     if (fault == Fault::late && script.later)
         late();
     if (fault == Fault::lost_request || fault == Fault::late)
@@ -200,12 +204,16 @@ public:
         : changes_(changes.begin(), changes.end())
     {
         for (auto& change : changes_) {
-            auto& own = parts_.emplace_back(Part{*change.key, {}, {}});
+            auto& own = parts_.emplace_back(Part{*change.key, {}, {}, {}});
             change.key = &own.key;
             if (change.value != nullptr)
                 change.value = &own.value.emplace(*change.value);
             if (change.fence != nullptr)
                 change.fence = &own.fence.emplace(*change.fence);
+            own.events.assign(change.events.begin(), change.events.end());
+            change.events = own.events;
+            change.before = nullptr;
+            change.stored = nullptr;
         }
         if (operation != nullptr) {
             home_.emplace(*operation->home);
@@ -225,6 +233,7 @@ private:
         Key key;
         std::optional<T> value;
         std::optional<Fence> fence;
+        std::vector<interlock::NewEvent> events;
     };
     std::vector<Change<T>> changes_;
     std::list<Part> parts_;
@@ -344,6 +353,7 @@ public:
     using key_type = typename Store::key_type;
     using runtime_type = R;
     using transaction_type = RowTransaction<T, typename Store::transaction_type>;
+    using events_type = typename Store::events_type;
     static constexpr std::string_view name = "scripted";
 
     ScriptedRepository(Store store, std::shared_ptr<Script<T>> script, R runtime, bool in_place)

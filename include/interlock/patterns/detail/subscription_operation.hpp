@@ -170,7 +170,7 @@ private:
         case Kind::acquire: return acquire(part);
         case Kind::look:
             return run_->cursors().async_load(
-                part.id, Deadline{}, then(part, [](auto& m, auto now, auto random, auto loaded) {
+                part.id, Deadline{}, then(part, [](auto& m, auto now, auto random, auto&& loaded) {
                     m.looked(found_cursor(std::move(loaded)), now, random);
                 }));
         case Kind::read:
@@ -213,7 +213,7 @@ private:
     auto then(Part& part, Tell tell_machine)
     {
         return boost::asio::bind_executor(
-            this->executor(), [run = run_, &part, tell_machine](auto outcome) mutable {
+            this->executor(), [run = run_, &part, tell_machine](auto&& outcome) mutable {
                 run->report(part, [&](SubscriptionMachine& m, TimePoint now, std::uint64_t random) {
                     tell_machine(m, now, random, std::move(outcome));
                 });
@@ -224,7 +224,7 @@ private:
     {
         auto const to_member = [&](auto tell_machine) {
             return boost::asio::bind_executor(
-                this->executor(), [run = run_, tell_machine](auto outcome) mutable {
+                this->executor(), [run = run_, tell_machine](auto&& outcome) mutable {
                     run->report_member([&](MembershipMachine& m, TimePoint now, std::uint64_t random) {
                         tell_machine(m, now, random, std::move(outcome));
                     });
@@ -235,7 +235,7 @@ private:
         };
         auto const& cursors = run_->cursors();
         if (action.kind == MembershipMachine::Action::Kind::look)
-            cursors.async_load(action.record.id, to_member([](auto& m, auto now, auto random, auto loaded) {
+            cursors.async_load(action.record.id, to_member([](auto& m, auto now, auto random, auto&& loaded) {
                                    m.looked(found_cursor(std::move(loaded)), now, random);
                                }));
         else if (action.version == no_version)
@@ -260,7 +260,7 @@ private:
             if (!lock)
                 return acquired(Errc::lock_busy);
             auto loaded = [acquired, &part, lease = std::make_shared<Lock<Cursor>>(*std::move(lock))](
-                              Outcome<Versioned<Cursor>> cursor) {
+                              Outcome<Versioned<Cursor>>&& cursor) {
                 auto outcome = found_cursor(std::move(cursor));
                 if (outcome)
                     part.set_lease(std::move(*lease));

@@ -345,7 +345,7 @@ private:
 };
 
 /// What a cursor's repository was asked for: nothing where there is none yet.
-inline Outcome<SubscriptionMachine::Found> found_cursor(Outcome<Versioned<Cursor>> loaded)
+inline Outcome<SubscriptionMachine::Found> found_cursor(Outcome<Versioned<Cursor>>&& loaded)
 {
     if (loaded)
         return SubscriptionMachine::Found{*std::move(loaded)};
