@@ -6,6 +6,7 @@
 #   broker_require          what must be installed, see cmake/packages.sh
 #   broker_prepare FOLDER   makes the folder and chooses ports; broker_url is where it will be
 #   broker_start            starts it, again after a kill, and waits until it answers
+#   broker_disturb          stops it for longer than the relay waits for a confirmation
 #   broker_kill             SIGKILL, as the system would end it
 #   broker_stop             for good
 
@@ -75,6 +76,12 @@ END
     echo "rabbitmq-server does not answer:" >&2
     tail -n 20 "$broker_folder/server.txt" >&2
     return 1
+}
+
+broker_disturb() {
+    kill -STOP "$broker_pid"
+    sleep 7
+    kill -CONT "$broker_pid"
 }
 
 broker_kill() {

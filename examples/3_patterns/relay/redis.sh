@@ -29,6 +29,10 @@ broker_start() {
     return 1
 }
 
+broker_disturb() {  # it closes all connections
+    redis-cli -s "$broker_folder/socket" client kill type normal >/dev/null
+}
+
 broker_kill() {
     kill -9 "$broker_pid" 2>/dev/null || true
     wait "$broker_pid" 2>/dev/null || true

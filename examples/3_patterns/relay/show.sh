@@ -45,18 +45,23 @@ fi
 [[ $python == no ]] || python 0 >/dev/null
 
 name=show_$$
+until_sent() {
+    while [[ $(grep -c '^sent' "$folder/relay.txt") -lt $1 ]] && kill -0 "$relay_pid" 2>/dev/null; do
+        sleep 0.02
+    done
+    kill -0 "$relay_pid" 2>/dev/null || fail "it ended before it was hurt: $(<"$folder/relay.txt")"
+}
 # relay TIMES VICTIM: records and sends; when it has said `sent` so often, the victim is killed: the broker or
-# the program.
+# the program. Before that the broker is disturbed.
 relay() {
     : >"$folder/relay.txt"
     "$program" --broker "$broker_url" --store "$store" --name "$name" --events "$events" \
         >"$folder/relay.txt" 2>&1 &
     relay_pid=$!
-    local after=$1 victim=$2
-    while [[ $(grep -c '^sent' "$folder/relay.txt") -lt $after ]] && kill -0 "$relay_pid" 2>/dev/null; do
-        sleep 0.02
-    done
-    kill -0 "$relay_pid" 2>/dev/null || fail "it ended before it was hurt: $(<"$folder/relay.txt")"
+    local times=$1 victim=$2
+    until_sent "$((times - 1))"
+    broker_disturb
+    until_sent "$times"
     echo "$(tail -n 1 "$folder/relay.txt"): now the $victim is killed"
     if [[ $victim == broker ]]; then
         broker_kill
