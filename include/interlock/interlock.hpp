@@ -37,6 +37,7 @@
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/lock.hpp>
+#include <interlock/core/lock_info.hpp>
 #include <interlock/core/lock_options.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/observer.hpp>
