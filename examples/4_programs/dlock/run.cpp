@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "run.hpp"
+
+#include <fmt/format.h>
+
+#include "child.hpp"
+#include "locks.hpp"
+#include "report.hpp"
+#include "system.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace dlock {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Several values of one variable: a line each, which a shell splits without being told.
+std::string lines_of(std::vector<std::string> const& values)
+{
+    std::string out;
+    for (auto const& value : values)
+        out += (out.empty() ? "" : "\n") + value;
+    return out;
+}
+
+bool ends_dlock(int signal)
+{
+    return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+}
+
+/// One run of a command.
+class Run {
+public:
+    explicit Run(Options const& options) : options_(options), locks_(options.store, options.ttl) {}
+
+    int go()
+    {
+        if (auto const code = take_locks())
+            return *code;
+        auto const begun = boottime();
+        int code = run_command();
+        if (!lost_ && !told_to_end_)
+            hold_on(begun + options_.at_least);
+        if (auto const lost = locks_.lost(); lost && !lost_) {
+            say(*lost);
+            lost_ = true;
+        }
+        auto const objection = locks_.give_back();
+        if (lost_)
+            code = exit_lost;
+        else if (objection)
+            say("the locks may be held until their lease ends: " + *objection);
+        return code;
+    }
+
+private:
+    static void say(std::string const& text) { fmt::print(stderr, "dlock: {}\n", text); }
+
+    /// Nothing: they are ours.
+    std::optional<int> take_locks()
+    {
+        std::stop_source stop;
+        std::atomic<bool> done{false};
+        auto taken = Locks::Taken::stopped;
+        std::exception_ptr fault;
+        int ended_by = 0;
+        {
+            // On another thread, so that this one hears of signals meanwhile.
+            std::jthread const taker{[&] {
+                try {
+                    taken = locks_.take(
+                        options_.names, options_.wait, stop.get_token(),
+                        [&](auto const& name) { tell_holder(name); });
+                } catch (...) {
+                    fault = std::current_exception();
+                }
+                done = true;
+                bell_.ring();
+            }};
+            while (!done) {
+                wait_for(signals_, bell_, 1h);
+                while (auto const signal = signals_.next())
+                    if (ends_dlock(*signal)) {
+                        ended_by = *signal;
+                        stop.request_stop();
+                    }
+            }
+        }
+        if (ended_by != 0) {
+            static_cast<void>(locks_.give_back());
+            return exit_by_signal + ended_by;
+        }
+        if (fault)
+            std::rethrow_exception(fault);
+        if (taken != Locks::Taken::yes)
+            return options_.busy_code;
+        return std::nullopt;
+    }
+
+    void tell_holder(std::string const& name) const
+    {
+        if (!options_.verbose)
+            return;
+        try {
+            say(sentence_of(locks_.look({name}).front()));
+        } catch (Fault const&) {  // it is for people only
+        }
+    }
+
+    int run_command()
+    {
+        locks_.when_lost([this] { bell_.ring(); });
+        Start const start{
+            options_.command,
+            environment_with(
+                {"DLOCK_NAME=" + lines_of(options_.names),
+                 "DLOCK_FENCING_TOKEN=" + lines_of(locks_.tokens())}),
+            signals_.former_mask(), boottime() + locks_.remaining(), options_.kill_after};
+        if (options_.verbose)
+            say("took " + lines_of(options_.names));
+        Child child{start, terminal_};
+        if (child.not_run() != 0) {
+            say(options_.command.front() + ": " + std::strerror(child.not_run()));
+            return *child.code();
+        }
+        // Often enough that the guard never ends a command whose locks are renewed.
+        auto const pause = std::clamp<Duration>(options_.ttl / 20, 5ms, 1s);
+        Duration kill_at = Duration::max();
+        while (!child.code() || (lost_ && child.group_lives())) {
+            wait_for(signals_, bell_, std::min(pause, std::max(kill_at - boottime(), Duration{0})));
+            while (auto const signal = signals_.next())
+                if (*signal == SIGCHLD) {
+                    child.look();
+                } else {
+                    told_to_end_ = told_to_end_ || ends_dlock(*signal);
+                    child.signal(*signal);
+                }
+            auto const lost = locks_.lost();
+            if (!lost) {
+                child.prolong(boottime() + locks_.remaining());
+            } else if (!lost_ && !child.code()) {
+                lost_ = true;
+                say(*lost + "; the command is ended");
+                child.signal(SIGTERM);
+                child.signal(SIGCONT);  // whoever is stopped hears of it, too
+                kill_at = boottime() + options_.kill_after;
+            }
+            if (boottime() >= kill_at)
+                child.signal(SIGKILL);
+        }
+        return *child.code();
+    }
+
+    /// Keeps the locks until then, unless a signal says to end.
+    void hold_on(Duration until)
+    {
+        while (boottime() < until && !locks_.lost()) {
+            wait_for(signals_, bell_, until - boottime());
+            while (auto const signal = signals_.next())
+                if (ends_dlock(*signal))
+                    return;
+        }
+    }
+
+    Options const& options_;
+    Signals signals_{};  // before there are threads
+    Bell bell_{};
+    Terminal terminal_{};
+    Locks locks_;
+    bool lost_{false};
+    bool told_to_end_{false};  // by a signal
+};
+
+}  // namespace
+
+int run(Options const& options)
+{
+    return Run{options}.go();
+}
+
+}  // namespace dlock

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include "system.hpp"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <system_error>
+
+namespace dlock {
+
+int checked(int result, char const* what)
+{
+    if (result < 0)
+        throw std::system_error(errno, std::generic_category(), what);
+    return result;
+}
+
+Duration boottime() noexcept
+{
+    timespec now{};
+    ::clock_gettime(CLOCK_BOOTTIME, &now);
+    return std::chrono::seconds{now.tv_sec} + Duration{now.tv_nsec};
+}
+
+void Descriptor::close() noexcept
+{
+    if (fd_ >= 0)
+        ::close(std::exchange(fd_, -1));
+}
+
+Signals::Signals()
+{
+    sigset_t mask;
+    ::sigemptyset(&mask);
+    for (int const signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD})
+        ::sigaddset(&mask, signal);
+    auto blocked = mask;
+    ::sigaddset(&blocked, SIGTTOU);  // handing the terminal on must not stop us
+    ::pthread_sigmask(SIG_BLOCK, &blocked, &former_);
+    descriptor_ = Descriptor{checked(::signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd")};
+}
+
+std::optional<int> Signals::next() const noexcept
+{
+    signalfd_siginfo info{};
+    if (::read(descriptor_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info))
+        return std::nullopt;
+    return static_cast<int>(info.ssi_signo);
+}
+
+Bell::Bell() : descriptor_(checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")) {}
+
+void Bell::ring() const noexcept
+{
+    std::uint64_t const one = 1;
+    [[maybe_unused]] auto const written = ::write(descriptor_.get(), &one, sizeof one);
+}
+
+void Bell::quiet() const noexcept
+{
+    std::uint64_t count = 0;
+    [[maybe_unused]] auto const read = ::read(descriptor_.get(), &count, sizeof count);
+}
+
+void wait_for(Signals const& signals, Bell const& bell, Duration most) noexcept
+{
+    std::array<pollfd, 2> watched{{{signals.descriptor(), POLLIN, 0}, {bell.descriptor(), POLLIN, 0}}};
+    auto const ms = std::chrono::ceil<std::chrono::milliseconds>(
+        std::clamp(most, Duration{0}, Duration{std::chrono::hours{1}}));
+    ::poll(watched.data(), watched.size(), static_cast<int>(ms.count()));
+    bell.quiet();
+}
+
+}  // namespace dlock
