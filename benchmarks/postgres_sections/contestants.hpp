@@ -39,6 +39,13 @@ double alone_lease(Plan const& plan);
 double interlock_in_transaction(Plan const& plan);  ///< interlock_row_lock and an idempotency key for each
 double interlock_leased_keys(Plan const& plan);     ///< the same with the claim first
 
+double changed_members(Plan const& plan);      ///< of wide rows one member is written ...
+double all_members(Plan const& plan);          ///< ... or all of them, by `Write::all`
+double bare_insert(Plan const& plan);          ///< INSERT ... RETURNING version
+double interlock_insert(Plan const& plan);     ///< `insert` of a repository
+double bare_watched_insert(Plan const& plan);  ///< the same two where a trigger watches the table, so that
+double interlock_checked_insert(Plan const& plan);  ///< the library looks what has become of the insert
+
 /// What many coroutines on few connections come to, each with a row of its own under `PessimisticRowLock`.
 struct Crowd {
     double per_second;  ///< changes

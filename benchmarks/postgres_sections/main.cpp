@@ -7,6 +7,7 @@
 #include "contestants.hpp"
 
 #include <exception>
+#include <string>
 
 namespace {
 
@@ -64,6 +65,23 @@ void many_rows(Course const& on)
          on.spread(
              "interlock_leased_keys", interlock_leased_keys, {{"interlock_row_lock", Kind::at_least, 0}}),
          on.spread("interlock_lease", interlock_lease, {{"bare_row_lock", Kind::at_least, 0}})});
+}
+
+void writes(Course const& on)
+{
+    auto const clients = std::to_string(on.threads) + " threads, ";
+    bench::compete(
+        on.options, "postgres_sections", clients + "wide rows", "changes per second", on.rounds,
+        {on.spread("all_members", all_members),
+         on.spread("changed_members", changed_members, {{"all_members", Kind::at_least, 0.95}})});
+    bench::compete(
+        on.options, "postgres_sections", clients + "inserts", "inserts per second", on.rounds,
+        {on.spread("bare_insert", bare_insert),
+         on.spread("interlock_insert", interlock_insert, {{"bare_insert", Kind::at_least, 0}}),
+         on.spread("bare_watched_insert", bare_watched_insert),
+         on.spread(
+             "interlock_checked_insert", interlock_checked_insert,
+             {{"bare_watched_insert", Kind::at_least, 0}})});
 }
 
 void one_row(Course const& on)
@@ -134,8 +152,26 @@ int main(int argc, char** argv)
             "CREATE TABLE rows (id bigint PRIMARY KEY, n int NOT NULL, version bigint NOT NULL) WITH "
             "(fillfactor = 50)");
         server.command("INSERT INTO rows SELECT i, 0, 1 FROM generate_series(1, 2000) i");
+        server.command(
+            "CREATE TABLE wide_rows (id bigint PRIMARY KEY, n int NOT NULL, name text NOT NULL, city text "
+            "NOT "
+            "NULL, country text NOT NULL, text text NOT NULL, version bigint NOT NULL) WITH (fillfactor = "
+            "50)");
+        for (std::string const column : {"name", "city", "country"})
+            server.command("CREATE INDEX ON wide_rows (" + column + ")");
+        server.command(
+            "INSERT INTO wide_rows SELECT i, 0, 'name', 'city', 'country', repeat(md5(i::text), 60), 1 FROM "
+            "generate_series(1, 2000) i");
+        server.command(
+            "CREATE TABLE new_rows (id bigint PRIMARY KEY, n int NOT NULL, version bigint NOT NULL)");
+        server.command("CREATE TABLE watched_rows (LIKE new_rows INCLUDING ALL)");
+        server.command(
+            "CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$");
+        server.command(
+            "CREATE TRIGGER watch BEFORE INSERT ON watched_rows FOR EACH ROW EXECUTE FUNCTION watch()");
         Course const on{options, server.url(), rounds, seconds, threads};
         many_rows(on);
+        writes(on);
         one_row(on);
         many_coroutines(on);
     } catch (std::exception const& error) {

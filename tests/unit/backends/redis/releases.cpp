@@ -6,14 +6,31 @@
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/json_state_traits.hpp>
+#include <interlock/core/lock_state_service.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_future.hpp>
+#include <boost/describe/class.hpp>
 
 #include "support/redis.hpp"
 
 #include <string>
 #include <string_view>
+
+namespace redis_releases_test {
+
+struct Basket {
+    std::string id;
+    int items{0};
+};
+BOOST_DESCRIBE_STRUCT(Basket, (), (id, items))
+
+}  // namespace redis_releases_test
+
+template <>
+struct interlock::StateTraits<redis_releases_test::Basket>
+    : interlock::JsonStateTraits<redis_releases_test::Basket> {};
 
 namespace redis_releases_test {
 
@@ -84,6 +101,35 @@ TEST_CASE("Redis gives a state of version 0.1 to a struct that has grown", "[red
     REQUIRE(read->value.lines.size() == 1);
     CHECK((read->value.lines[0].pieces == 2 && read->value.lines[0].discount == 0));
     store.compare_and_set("old", 4, read->value).value();
+}
+
+TEST_CASE("a state in JSON is read and written by others, too", "[redis][releases][json]")
+{
+    auto options = interlock_test::redis_options();
+    redis::Client const client{options};
+    redis::StateRepository<Basket> const store{client};
+    auto& server = interlock_test::redis_server();
+    auto const name = redis::detail::KeySpace{options.name_space, 1}.name("value", "b").text();
+    auto const add = [](Basket& basket) { return ++basket.items; };
+    TransactionService const versioned{OptimisticVersioning{}, store};
+    TransactionService const leases{SetNxLock{}, store};
+    store.insert(Basket{"b", 1}).value();
+    CHECK(server.command({"GETRANGE", name, "16", "-1"}) == R"({"id":"b","items":1})");
+    // A program in another language keeps the sixteen digits of the version in front, and counts them up.
+    server.command({"SET", name, R"(0000000000000007{"colour": "red", "items": 5, "id": "b"})"});
+    CHECK(versioned.do_in_transaction("b", add) == 6);
+    CHECK(leases.do_in_transaction("b", add) == 7);
+    CHECK(server.command({"GETRANGE", name, "16", "-1"}) == R"({"id":"b","items":7,"colour":"red"})");
+    CHECK(store.load("b").value().version == 9);
+    server.command({"SET", name, R"(0000000000000010{"id":"b","items":"many"})"});
+    for (auto const& outcome :
+         {versioned.try_do_in_transaction("b", add), leases.try_do_in_transaction("b", add)}) {
+        INFO(outcome.message());
+        CHECK(outcome.errc() == Errc::corrupt_state);
+        CHECK(outcome.detail().find("\"items\" is not a number") != std::string::npos);
+        CHECK(outcome.detail().find("many") == std::string::npos);
+    }
+    CHECK(LockStateService{store}.try_acquire("b"));
 }
 
 }  // namespace redis_releases_test
