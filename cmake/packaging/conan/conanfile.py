@@ -15,6 +15,7 @@ PACKAGES = {
     "libpq": ("libpq/[>=10]", "libpq::libpq"),
     "libpqxx": ("libpqxx/[>=6.4]", "libpqxx::libpqxx"),
     "openssl": ("openssl/[>=1.1.1]", "openssl::openssl"),
+    "prometheus_cpp": ("prometheus-cpp/[>=1.0]", "prometheus-cpp::prometheus-cpp-core"),
 }
 
 
@@ -28,10 +29,11 @@ class InterlockConan(ConanFile):
     # Each component that needs more than the core does. The others are always there.
     options = {
         "postgres": [True, False],
+        "prometheus": [True, False],
         "redis": [True, False],
         "redis_tls": [True, False],
     }
-    default_options = {"postgres": False, "redis": False, "redis_tls": False}
+    default_options = {"postgres": False, "prometheus": False, "redis": False, "redis_tls": False}
     no_copy_source = True
 
     @property

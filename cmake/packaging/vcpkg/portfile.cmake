@@ -5,6 +5,7 @@ set(VCPKG_BUILD_TYPE release)  # only headers: there is nothing that a debug bui
 vcpkg_check_features(OUT_FEATURE_OPTIONS FEATURE_OPTIONS
     FEATURES
         postgres INTERLOCK_POSTGRES
+        prometheus INTERLOCK_PROMETHEUS
         redis INTERLOCK_REDIS
         redis-tls INTERLOCK_REDIS_TLS
 )
