@@ -18,7 +18,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string_view>
 #include <utility>
 
 namespace interlock {
@@ -72,7 +71,6 @@ protected:
     /// The same for all attempts.
     OwnerToken owner() const noexcept { return owner_; }
     Ttl ttl() const noexcept { return table_->options_.ttl; }
-    std::string_view holder() const noexcept { return table_->options_.holder.text(); }
 
     Holds under_way() noexcept
     {
