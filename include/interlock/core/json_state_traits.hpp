@@ -47,13 +47,20 @@ inline namespace v0 {
 /// its default, one that this release does not know is passed over and written back as it was,
 /// `MemberHistory` names what was renamed or removed. Order and white space mean nothing, so other programs
 /// may write states, too. States that were stored in the library's own form are read, so that a program may
-/// change over to JSON at any time; from then on an older release of it reads them no more. **Does not
-/// guarantee.** That another language reads every number: JavaScript has 53 bits for integers. That
-/// somebody who writes around the library moves the version: see the manual of the store. **Outcomes.**
-/// Bytes that are no JSON, or a member of another kind, are `corrupt_state`, and the text names the member;
-/// an object with two members of one name is no JSON here. A text that is not UTF-8, and a number that is
-/// not finite, have no JSON: the write is `invalid_argument`, which names the member, and nothing is
-/// stored. **Cost.** About two to five times the bytes and the time of the library's own form.
+/// change over to JSON at any time; from then on an older release of it reads them no more.
+///
+/// **In a store that keeps a state as one value** its version stands in front of the JSON, as digits of a
+/// fixed number: the manual of the store says how many. Whoever writes around the library counts them up.
+///
+/// **Does not guarantee.** That another language reads every number: JavaScript has 53 bits for integers.
+///
+/// **Outcomes.** Bytes that are no JSON, or a member of another kind, are `corrupt_state`, and the text
+/// names the member; an object with two members of one name is no JSON here. A text that is not UTF-8, and a
+/// number that is not finite, have no JSON: the write is `invalid_argument`, which names the member, and
+/// nothing is stored.
+///
+/// **Cost.** More bytes and more time than the library's own form, since the names stand in each state, and
+/// numbers are text.
 template <class T>
 struct JsonStateTraits {
     static_assert(detail::Described<T>, "describe the struct with BOOST_DESCRIBE_STRUCT first");

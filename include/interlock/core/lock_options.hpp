@@ -17,6 +17,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/lock_info.hpp>
 #include <interlock/core/observer.hpp>
 
 #include <chrono>
@@ -59,6 +60,10 @@ struct LockOptions {
     /// Who hears of acquired, renewed, lost and released locks; null: nobody. It must outlive the service and
     /// its locks.
     Observer* observer{nullptr};
+    /// What this service calls itself in the lock records of the store, for whoever inspects them; left out:
+    /// `host:pid:program`. Everybody who may read the store may read it, so it is no place for a secret.
+    /// `""`: nothing, and no byte is stored.
+    HolderName holder{};
 };
 
 /// How one `acquire` behaves.

@@ -149,6 +149,13 @@ public:
     {
         return held_->for_each_operation(visit);
     }
+    /// `visit(Key const&, LockInfo const&)` for every lock that is held throughout the call.
+    Outcome<void> for_each_lock(
+        std::function<void(Key const&, LockInfo const&)> const& visit,
+        Deadline deadline = std::chrono::minutes{5}) const
+    {
+        return held_->for_each_lock(visit, deadline);
+    }
     /// For `load_for_update` without blocking: `poll` the result until it is done. `keys` must live until
     /// then.
     transaction_type open_transaction(std::span<Key const* const> keys, Deadline deadline = {}) const

@@ -187,16 +187,16 @@ public:
     // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -----------------------
     Outcome<Grant> carry_out(verb::Create const& create, Deadline) const
     {
-        if (auto valid = check(create.key, create.ttl); !valid)
+        if (auto valid = check(create.key, create.ttl, create.holder); !valid)
             return std::move(valid).failure();
-        return store_->create(create.key, create.owner, create.ttl.value(), nullptr);
+        return store_->create(create, nullptr);
     }
     Outcome<GrantAndState<T>> carry_out(verb::CreateAndLoad<T> const& create, Deadline) const
     {
-        if (auto valid = check(create.key, create.ttl); !valid)
+        if (auto valid = check(create.key, create.ttl, create.holder); !valid)
             return std::move(valid).failure();
         GrantAndState<T> both;
-        auto grant = store_->create(create.key, create.owner, create.ttl.value(), &both.state);
+        auto grant = store_->create({create.key, create.owner, create.ttl, create.holder}, &both.state);
         if (!grant)
             return std::move(grant).failure();
         both.grant = *grant;
@@ -211,6 +211,26 @@ public:
     Outcome<Removal> carry_out(verb::Remove const& remove, Deadline) const
     {
         return store_->remove(remove.key, &remove.owner);
+    }
+    Outcome<std::optional<LockInfo>> carry_out(verb::Inspect const& inspect, Deadline) const
+    {
+        if (!inspect.key.valid())
+            return inspect.key.validate().failure();
+        return store_->inspect(inspect.key);
+    }
+    Outcome<Removal> carry_out(verb::BreakLock const& broken, Deadline) const
+    {
+        if (!broken.key.valid())
+            return broken.key.validate().failure();
+        return store_->break_lock(broken.key, broken.seen);
+    }
+    /// Calls `visit(Key const&, LockInfo const&)` for every lock that is held throughout the call. The time
+    /// is this process's, which has no calendar: `since` is nothing.
+    template <class Visit>
+    Outcome<void> for_each_lock(Visit&& visit, Deadline = {}) const
+    {
+        store_->for_each_lock(visit);
+        return success();
     }
     /// The fence counter lives and dies with the data it guards.
     Outcome<void> carry_out(verb::VerifyFencing const&, Deadline) const { return success(); }
@@ -251,7 +271,10 @@ private:
         return store_->change_one(change, 0);
     }
 
-    static Outcome<void> check(Key const& key, Ttl ttl) { return validate_lock_call(key, ttl); }
+    static Outcome<void> check(Key const& key, Ttl ttl, std::string_view holder = {})
+    {
+        return validate_lock_call(key, ttl, holder);
+    }
 
     std::shared_ptr<Store> store_;
 };

@@ -32,6 +32,7 @@
 #include <interlock/backends/postgres/detail/impl/event_table.ipp>
 #include <interlock/backends/postgres/detail/impl/greeting.ipp>
 #include <interlock/backends/postgres/detail/impl/known_table.ipp>
+#include <interlock/backends/postgres/detail/impl/lock_statements.ipp>
 #include <interlock/backends/postgres/detail/impl/names.ipp>
 #include <interlock/backends/postgres/detail/impl/pool_state.ipp>
 #include <interlock/backends/postgres/detail/impl/record_statements.ipp>

@@ -285,7 +285,8 @@ public:
     /// Two statements in one trip and one transaction: the state is read after the lock was granted.
     Outcome<GrantAndState<T>> carry_out(verb::CreateAndLoad<T> const& create, Deadline deadline) const
     {
-        auto const both = store_->create({create.key, create.owner, create.ttl}, true, deadline);
+        auto const both =
+            store_->create({create.key, create.owner, create.ttl, create.holder}, true, deadline);
         if (!both)
             return both.failure();
         GrantAndState<T> out{both->grant, std::nullopt};
@@ -308,6 +309,35 @@ public:
     Outcome<Removal> carry_out(verb::Remove const& remove, Deadline deadline) const
     {
         return store_->remove(remove.key, &remove.owner, deadline);
+    }
+    /// Who holds the lock. In a table of locks that an older release has made nobody has a name or a
+    /// beginning, until `schema_sql` was run again and the program has been restarted. That somebody waits is
+    /// known, but not how many: `waiters` is 1 then.
+    Outcome<std::optional<LockInfo>> carry_out(verb::Inspect const& inspect, Deadline deadline) const
+    {
+        return store_->inspect(inspect.key, deadline);
+    }
+    Outcome<Removal> carry_out(verb::BreakLock const& broken, Deadline deadline) const
+    {
+        return store_->break_lock(broken, deadline);
+    }
+    /// Calls `visit(Key const&, LockInfo const&)` for every lock of the repository's table that is held
+    /// throughout the call, in the order of the stored keys. One trip for each thousand locks. The deadline
+    /// bounds all of them together.
+    template <class Visit>
+    Outcome<void> for_each_lock(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
+    {
+        Deadline const until{deadline.at(runtime().now())};
+        for (std::string key;;) {
+            auto const page = store_->locks_behind(key, until);
+            if (!page)
+                return page.failure();
+            if (page->empty())
+                return success();
+            for (auto const& found : *page)
+                visit(Key{found.key}, found.info);
+            key = page->back().stored_key;
+        }
     }
     /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and
     /// its next renewal finds the lock lost. For operators.

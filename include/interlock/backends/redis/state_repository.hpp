@@ -14,6 +14,7 @@
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/call.hpp>
+#include <interlock/backends/redis/detail/lock_reports.hpp>
 #include <interlock/backends/redis/detail/state_core.hpp>
 #include <interlock/backends/redis/fwd.hpp>
 #include <interlock/backends/redis/reply.hpp>
@@ -213,7 +214,8 @@ public:
     {
         auto both = detail::read_from<GrantAndState<T>>(
             [&](detail::TakeReply take) {
-                return core_->create_and_load(create.key, create.owner, create.ttl, deadline, take);
+                return core_->create_and_load(
+                    {create.key, create.owner, create.ttl, create.holder}, deadline, take);
             },
             ReadBoth<Now<Key>>{
                 core_->read_grant(create.key, create.owner, create.ttl), {core_.get(), create.key}});
@@ -226,7 +228,7 @@ public:
         verb::CreateAndLoad<T> const& create, Deadline deadline, Waiter& waiter) const
     {
         return core_->template start_create<GrantAndState<T>>(
-            create.key, create.owner, create.ttl, true, deadline, waiter,
+            {create.key, create.owner, create.ttl, create.holder}, true, deadline, waiter,
             ReadBoth<Later<Key>>{
                 core_->read_grant(create.key, create.owner, create.ttl), {core_, create.key}});
     }
@@ -239,6 +241,13 @@ public:
     Outcome<void> for_each_operation(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
     {
         return core_->for_each_operation(detail::VisitOperation{visit}, deadline);
+    }
+    /// Calls `visit(Key const&, LockInfo const&)` for every lock that is held throughout the call, in no
+    /// particular order. Scans the database, and takes one trip more for each few hundred locks.
+    template <class Visit>
+    Outcome<void> for_each_lock(Visit&& visit, Deadline deadline = std::chrono::minutes{5}) const
+    {
+        return core_->for_each_lock(detail::VisitLock{visit}, deadline);
     }
     /// Removes the lock record whoever owns it: its holder's guarded writes are `fenced_out` from now on, and
     /// its next renewal finds the lock lost. The lock is then the first one's in line, if there is one.

@@ -29,6 +29,7 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/fencing_token.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/lock_info.hpp>
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/versioned.hpp>
@@ -301,6 +302,9 @@ struct Create {
     Key const& key;
     OwnerToken owner;
     Ttl ttl;
+    /// What the holder calls itself, for `Inspect`; of `HolderName::max_size` bytes at most. Empty: the
+    /// record says nothing of it.
+    std::string_view holder{};
 };
 
 /// `Create`, and `Load` after it, in one trip. A failure of the load gives the lock back. It may be sent
@@ -314,6 +318,7 @@ struct CreateAndLoad {
     Key const& key;
     OwnerToken owner;
     Ttl ttl;
+    std::string_view holder{};  ///< as in `Create`
 };
 
 /// Prolongs the lease of `owner`; the granted time, counted from now. May fail with `lock_lost`, whose cause
@@ -351,6 +356,30 @@ struct Remove {
     /// The first token that `owner` was granted, where the caller knows it. A store may remove the record
     /// with less work if it knows what the record says. No token: the caller does not know.
     FencingToken granted{};
+    std::string_view holder{};  ///< what `Create` said, where the caller knows `granted`
+};
+
+/// Who holds the lock, as of one moment; nothing where nobody does, or the lease is over. May fail with
+/// `corrupt_state`: the record is none of ours. One trip. Asked again, it answers as of then.
+struct Inspect {
+    using answer = std::optional<LockInfo>;
+    static constexpr std::string_view name = "inspect";
+    static constexpr std::string_view feature = "way to look at lock records";
+    static constexpr bool reads = true;
+    Key const& key;
+};
+
+/// Removes the lock record if it still is that of the acquisition whose first token is `seen`, whoever owns
+/// it, and tells what it found: `taken` where the record is another acquisition's by now. The former holder's
+/// guarded writes are `fenced_out` from then on (law P1), and its next renewal finds the lock lost. It may be
+/// sent again, as `Remove` may. One trip.
+struct BreakLock {
+    using answer = Removal;
+    static constexpr std::string_view name = "break_lock";
+    static constexpr std::string_view feature = "way to break a lock";
+    static constexpr bool reads = false;
+    Key const& key;
+    FencingToken seen;
 };
 
 /// Whether the fences of the store can be relied on. Asked once per service before the first grant. May fail

@@ -257,6 +257,20 @@ concept LeaseRepository = Repository<R> &&
     { r.carry_out(remove, deadline) } -> std::same_as<Outcome<Removal>>;
 };
 
+/// A lease store that says who holds a lock, and lets operators end it: it carries out `Inspect` and
+/// `BreakLock`, and has `r.for_each_lock(visit, deadline)`, an `Outcome<void>`, which calls `visit(Key const&,
+/// LockInfo const&)` for every lock that is held throughout the call, in no particular order.
+///
+/// Laws: 1. What `Inspect` says of holder and token is what the grant was made with, until the record is
+/// removed; renewals and writes change neither, nor the time of the grant. 2. `BreakLock` touches no
+/// acquisition but the one that was seen.
+template <class R>
+concept InspectableRepository = LeaseRepository<R> &&
+    requires(R const& r, verb::Inspect const& inspect, verb::BreakLock const& break_lock, Deadline deadline) {
+    { r.carry_out(inspect, deadline) } -> std::same_as<Outcome<std::optional<LockInfo>>>;
+    { r.carry_out(break_lock, deadline) } -> std::same_as<Outcome<Removal>>;
+};
+
 /// A lease store whose fence counter is at least as durable as the data it guards, and which checks fences
 /// inside its commits: it carries out `VerifyFencing`, too.
 template <class R>

@@ -58,17 +58,20 @@ template <class T>
 using RepositoryVerbs = VerbList<
     verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::InsertNew<T>, verb::CompareAndSet<T>, verb::Erase,
     verb::Commit<T>, verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>,
-    verb::Renew, verb::RenewAll, verb::Remove, verb::VerifyFencing, verb::FindSameKeys>;
+    verb::Renew, verb::RenewAll, verb::Remove, verb::Inspect, verb::BreakLock, verb::VerifyFencing,
+    verb::FindSameKeys>;
 template <class T>
 using StartedVerbs = VerbList<
     verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::CompareAndSet<T>, verb::Erase, verb::Commit<T>,
-    verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>, verb::Remove>;
+    verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>, verb::Remove,
+    verb::Inspect, verb::BreakLock>;
 
 /// What an erased repository can do besides its verbs.
 template <class T>
 class AnyRepositoryBase {
 public:
     using Visit = std::function<void(Key const&, OperationId const&, OperationRecord const&)>;
+    using VisitLock = std::function<void(Key const&, LockInfo const&)>;
     virtual ~AnyRepositoryBase() = default;
     virtual void const* identity() const noexcept = 0;
     virtual Capabilities capabilities() const noexcept = 0;
@@ -77,6 +80,7 @@ public:
     virtual std::string place() const = 0;
     virtual std::uint64_t life() const noexcept = 0;
     virtual Outcome<void> for_each_operation(Visit const&) const = 0;
+    virtual Outcome<void> for_each_lock(VisitLock const&, Deadline) const = 0;
     virtual std::unique_ptr<AnyRowTransaction<T>> open_transaction(
         std::span<Key const* const>, Deadline) const = 0;
     virtual void subscribe(Key const&, OwnerToken, Waiter&) const = 0;
@@ -175,6 +179,7 @@ template <class R>
 class RepositoryModel final : public RepositoryModelBase<R> {
     using T = typename R::value_type;
     using typename AnyRepositoryBase<T>::Visit;
+    using typename AnyRepositoryBase<T>::VisitLock;
 
 public:
     explicit RepositoryModel(R repository) : r_(std::move(repository)) {}
@@ -204,6 +209,14 @@ public:
         } else {
             return lacks(name(), "list of operation records");
         }
+    }
+    Outcome<void> for_each_lock(
+        [[maybe_unused]] VisitLock const& visit, [[maybe_unused]] Deadline deadline) const override
+    {
+        if constexpr (requires { r_.for_each_lock(visit, deadline); })
+            return r_.for_each_lock(visit, deadline);
+        else
+            return lacks(name(), "list of lock records");
     }
     std::unique_ptr<AnyRowTransaction<T>> open_transaction(
         std::span<Key const* const> keys, Deadline deadline) const override
@@ -278,7 +291,7 @@ private:
 
     Outcome<GrantAndState<T>> create_then_load(verb::CreateAndLoad<T> const& both, Deadline deadline) const
     {
-        auto grant = carry_out_or_refuse(verb::Create{both.key, both.owner, both.ttl}, deadline);
+        auto grant = carry_out_or_refuse(verb::Create{both.key, both.owner, both.ttl, both.holder}, deadline);
         if (!grant)
             return std::move(grant).failure();
         auto state = r_.carry_out(verb::Load<T>{both.key}, deadline);

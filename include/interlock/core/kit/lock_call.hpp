@@ -19,12 +19,14 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/separate_compilation.hpp>
 
+#include <string_view>
+
 namespace interlock {
 inline namespace v0 {
 
-/// Success, or `invalid_argument` with a text that says whether the key or the lease is out of its range. It
-/// allocates only for that text.
-Outcome<void> validate_lock_call(Key const& key, Ttl ttl);
+/// Success, or `invalid_argument` with a text that says whether the key, the lease or the holder's name is
+/// out of its range. It allocates only for that text.
+Outcome<void> validate_lock_call(Key const& key, Ttl ttl, std::string_view holder = {});
 
 }  // namespace v0
 }  // namespace interlock

@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -56,6 +57,7 @@ enum class BlockingCalls : unsigned char {
 /// | `r.blocking_executor()` | executor | runs blocking store calls on behalf of asynchronous callers |
 /// | `r.store_executor(kind, store, most)` | executor | optional, see below |
 /// | `r.generation()` | `std::uint64_t` | differs between a process and its forked children |
+/// | `r.process_name()` | `std::string` | optional: what this process calls itself in lock records |
 ///
 /// `store_executor` is like `blocking_executor`, with threads that make nothing but calls of this
 /// `BlockingCalls` kind to the store with this `identity()`, at most `most` at a time.
@@ -126,6 +128,8 @@ public:
     static TimePoint now() noexcept { return detail::boottime_now(); }
     static std::uint64_t random_bits() { return detail::random_bits(); }
     static std::uint64_t generation() noexcept { return detail::process_generation(); }
+    /// `host:pid:program`, of 112 bytes at most. Throws nothing but `std::bad_alloc`.
+    static std::string process_name();
 
     static void arm(Alarm& alarm, TimePoint at) { detail::AlarmClock::instance().arm(alarm, at); }
     static bool disarm(Alarm& alarm) noexcept { return detail::AlarmClock::instance().disarm(alarm); }

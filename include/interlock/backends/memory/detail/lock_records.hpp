@@ -16,6 +16,8 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -44,18 +46,19 @@ public:
 
     /// Takes the lock record of `key`, or says who has it and for how long. `state`, if it is not null, gets
     /// the value that is there, in the same step.
-    Outcome<Grant> create(
-        Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
+    Outcome<Grant> create(verb::Create const& create, std::optional<Versioned<T>>* state)
     {
-        auto result = try_create(key, owner, ttl, state);
+        auto result = try_create(create, state);
         if (result.errc() == Errc::overloaded && make_room()) [[unlikely]]
-            return try_create(key, owner, ttl, state);
+            return try_create(create, state);
         return result;
     }
 
-    Outcome<Grant> try_create(
-        Key const& key, OwnerToken owner, std::chrono::nanoseconds ttl, std::optional<Versioned<T>>* state)
+    Outcome<Grant> try_create(verb::Create const& create, std::optional<Versioned<T>>* state)
     {
+        auto const& key = create.key;
+        auto const owner = create.owner;
+        auto const ttl = create.ttl.value();
         auto& shard = shard_of(key);
         std::lock_guard lock(shard.mutex);
         auto* node = find_or_make(shard, key);
@@ -76,6 +79,8 @@ public:
             if (!record.subscribers.empty() && record.subscribers.front().owner != owner &&
                 now < interlock::detail::add(record.expires, first_subscribers_patience))
                 return Failure::busy(Errc::lock_busy, std::chrono::milliseconds{10});
+            record.holder = create.holder;
+            record.granted = now;
             record.owner = owner;
             record.first = FencingToken{next_token_.fetch_add(token_block, std::memory_order_relaxed)};
             record.mark = record.first;  // from here on every earlier holder is fenced out
@@ -120,6 +125,49 @@ public:
             return Removal::taken;
         release_record(shard, node, wakeup);
         return Removal::removed;
+    }
+
+    /// Frees the record if it is that of the acquisition with this first token.
+    Removal break_lock(Key const& key, FencingToken seen)
+    {
+        auto& shard = shard_of(key);
+        Wakeup wakeup;
+        std::lock_guard lock(shard.mutex);
+        auto* node = find(shard, key);
+        if (node == nullptr || !node->second.lock || !node->second.lock->owner)
+            return Removal::gone;
+        if (node->second.lock->first != seen)
+            return Removal::taken;
+        release_record(shard, node, wakeup);
+        return Removal::removed;
+    }
+
+    /// Who holds the record, if anybody does.
+    std::optional<LockInfo> inspect(Key const& key)
+    {
+        auto& shard = shard_of(key);
+        std::lock_guard lock(shard.mutex);
+        auto const* record = record_of(shard, key);
+        return record != nullptr ? info_of(*record, runtime_.now()) : std::nullopt;
+    }
+
+    /// Calls `visit` for every record that somebody holds, without holding a mutex.
+    template <class Visit>
+    void for_each_lock(Visit& visit)
+    {
+        for (auto& shard : shards_) {
+            std::vector<std::pair<Key, LockInfo>> held;
+            {
+                std::lock_guard lock(shard.mutex);
+                auto const now = runtime_.now();
+                for (auto const& [key, entry] : shard.entries)
+                    if (entry.lock)
+                        if (auto info = info_of(*entry.lock, now))
+                            held.emplace_back(key, *std::move(info));
+            }
+            for (auto const& [key, info] : held)
+                visit(key, info);
+        }
     }
 
     /// Enters `waiter` into the queue of `key`'s record. Without room nothing happens, and the next `create`
@@ -209,6 +257,20 @@ protected:
     }
 
 private:
+    static std::optional<LockInfo> info_of(LockRecord const& record, TimePoint now)
+    {
+        if (!record.owner || now >= record.expires)
+            return std::nullopt;
+        auto const waiters = record.subscribers.size();
+        return LockInfo{
+            std::string(record.holder.text()),
+            record.first,
+            std::nullopt,
+            now - record.granted,
+            record.expires - now,
+            waiters};
+    }
+
     /// Drops lock records whose lease is over. Such a lease guards nothing that anybody waits for, and a
     /// write under it is `fenced_out` without the record, too.
     bool drop_ended_leases(Shard& shard)

@@ -52,8 +52,10 @@ struct Subscriber {
 /// The lock record of one key. An empty `owner` means that the record is free.
 struct LockRecord {
     OwnerToken owner;
-    FencingToken first;   // the first token of the grant's block
-    FencingToken mark;    // law P1: a write with a lower token is refused
+    FencingToken first;  // the first token of the grant's block
+    FencingToken mark;   // law P1: a write with a lower token is refused
+    TimePoint granted{};
+    HolderName holder{};  // in the record itself: a text would be one more allocation for each grant
     TimePoint expires{};  // of a free record: since when the first subscriber alone may take it
     std::chrono::nanoseconds ttl{0};
     bool wanted{false};                 // somebody has asked in vain since the grant

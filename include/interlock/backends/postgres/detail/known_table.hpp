@@ -7,6 +7,7 @@
 /// A table as a repository knows it at some time: what its options say, what the server says, and the
 /// statements that follow from both.
 
+#include <interlock/backends/postgres/detail/lock_statements.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/backends/postgres/detail/table_facts.hpp>
 #include <interlock/backends/postgres/detail/type_shape.hpp>

@@ -188,6 +188,17 @@ std::string bare_insert_text(Table const& t, std::string const& ns, ChangeColumn
 /// Reads all rows of the table, in the form that `StateTable::read` takes.
 std::string rows_text(Table const& t);
 
+/// The columns of what a statement says about a lock that is held.
+enum LockColumn : std::size_t {
+    lock_token,       ///< the first one of the grant
+    lock_left,        ///< of the lease, in microseconds
+    lock_wanted,      ///< whether somebody has asked in vain
+    lock_holder,      ///< null: it does not say
+    lock_granted,     ///< in microseconds since the epoch; null: the record does not say
+    lock_held_for,    ///< in microseconds; null: likewise
+    lock_stored_key,  ///< the bytes by which the record is kept
+};
+
 /// All statements of one repository, made once.
 struct Statements {
     static constexpr std::size_t actions = 6;
@@ -222,15 +233,24 @@ struct Statements {
     Statement find_new_row;  // by the bytes under which records of new rows are kept
     Statement forbid;
     Statement all_operations;
+    // Where a holder says what it is called, and the table has room for that. The others do without: tables
+    // that an older release made have no column for it, until the schema is made again.
+    Statement create_named;
+    Statement inspect_named;
+    Statement all_named_locks;
     Statement create;
+    Statement inspect;
+    Statement all_locks;
     Statement renew;
     Statement remove;
+    Statement break_lock;
 
 private:
     void make_changes(Table const& t, std::string const& ns);
     void make_reads(Table const& t, std::string const& lock);
     void make_operation_records(Table const& t, SqlWords words);
     void make_lock_records(Table const& t, SqlWords words);
+    void make_lock_reports(Table const& t, SqlWords words);
 };
 
 }  // namespace detail

@@ -45,6 +45,13 @@ struct FoundOperation {
     OperationRecord record;
 };
 
+/// A lock that is held, with the name under which its record is kept.
+struct FoundLock {
+    std::string stored_key;
+    std::string key;
+    LockInfo info;
+};
+
 /// A stored record that does not mean anything.
 Failure damaged(char const* what);
 
@@ -261,6 +268,10 @@ public:
     Outcome<std::chrono::nanoseconds> renew(verb::Renew const& renew, Deadline deadline) const;
     /// No `owner`: whoever it is.
     Outcome<Removal> remove(Key const& key, OwnerToken const* owner, Deadline deadline) const;
+    Outcome<std::optional<LockInfo>> inspect(Key const& key, Deadline deadline) const;
+    Outcome<Removal> break_lock(verb::BreakLock const& broken, Deadline deadline) const;
+    /// The next locks behind the record of `key`, in the order of that; none: the end.
+    Outcome<std::vector<FoundLock>> locks_behind(std::string_view key, Deadline deadline) const;
     Outcome<void> verify_fencing(Deadline deadline) const;
     Outcome<ServerCheck> server_check(Deadline deadline) const;
     /// A little of what `purge` does, by those who make it necessary.
@@ -415,9 +426,16 @@ private:
     Outcome<std::vector<Reply>> ask(
         Access access, Deadline deadline, F fill, std::span<Key const* const> keys = {}) const;
 
+    // As `ask`. `fill(known, batch, named)` adds the statement for tables that keep the names of holders, or
+    // the other one: it is asked again without, once the server has said that there is no such column.
+    template <class F>
+    Outcome<std::vector<Reply>> ask_of_locks(
+        Access access, Deadline deadline, F fill, std::span<Key const* const> keys = {}) const;
+
     // What all handles of the repository have learnt and counted together.
     struct Shared {
-        std::atomic<std::uint32_t> recorded{0};   // see `count_record`
+        std::atomic<std::uint32_t> recorded{0};  // see `count_record`
+        std::atomic<bool> cards{true};  // the table of the locks has columns for the names of holders
         std::atomic<bool> meets_policies{false};  // a statement has failed because a policy would apply to it
         std::atomic<bool> policies_decide{false};  // `RowPolicies::decide_rows` was true once
         std::mutex mutex;                          // guards what follows

@@ -28,6 +28,10 @@ namespace detail {
 //
 // Where `owner` is null, nobody holds the lock or has the claim; what the record of a claim names may still
 // have to be settled. Where `inherited` is true, that is an attempt of a former owner.
+//
+// `card` is the owner, and behind it what that holder calls itself: a release that does not know the column
+// leaves the card of an earlier owner there. Tables of version 0.1 get the two columns by the block behind
+// them, which takes their lock only where they are missing.
 inline constexpr std::string_view schema_text =
     R"(CREATE SEQUENCE IF NOT EXISTS {ns}_version CACHE 1 NO CYCLE;
 CREATE SEQUENCE IF NOT EXISTS {ns}_token CACHE 1 NO CYCLE;
@@ -44,8 +48,13 @@ CREATE TABLE IF NOT EXISTS {ns}_lock (
     mark bigint NOT NULL,
     expires timestamptz NOT NULL,
     wanted boolean NOT NULL,
+    card bytea,
+    granted timestamptz,
     PRIMARY KEY (store, key)
 ) WITH (fillfactor = 70);
+DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = '{ns}_lock'::regclass
+    AND attname = 'granted' AND NOT attisdropped) THEN
+    ALTER TABLE {ns}_lock ADD COLUMN card bytea, ADD COLUMN granted timestamptz; END IF; END$$;
 CREATE TABLE IF NOT EXISTS {ns}_operation (
     store text NOT NULL,
     key bytea NOT NULL,

@@ -36,8 +36,9 @@ if #KEYS == 3 then
     local fit = #how == 33
     if sub(how, 66) == '1' and redis.acl_check_cmd('DEL', KEYS[3]) then
       local record = call('GET', KEYS[3])
-      fit = record and #record <= 64 and sub(record, 1, 16) == sub(how, 34, 49) and
-            sub(how, 50, 65) >= sub(record, 33, 48)
+      local size = record and sub(record, 49, 49) == 'h' and tonumber(sub(record, 50, 51), 16)
+      fit = record and #record <= (size and 80 + size + -size % 16 or 64) and
+            sub(record, 1, 16) == sub(how, 34, 49) and sub(how, 50, 65) >= sub(record, 33, 48)
     end
     if fit and call('GETRANGE', KEYS[2], '0', '15') == sub(how, 2, 17) then
       local version = sub(how, 18, 33)
@@ -185,7 +186,8 @@ return versions
 inline Script const& commit_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(
-        locals_lua, commit_one_lua, need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
+        locals_lua, commit_one_lua, need_lua, card_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua,
+        R"lua(
 local count = math.floor((#KEYS - 1) / 2)
 local operation, attempt = #KEYS % 2 == 0 and KEYS[#KEYS], ARGV[2 * count + 1]
 )lua",
@@ -238,8 +240,9 @@ if #KEYS == 6 and #ARGV == 7 then
     local fit, log = #how == 33, KEYS[4]
     if sub(how, 66) == '1' and redis.acl_check_cmd('DEL', KEYS[3]) then
       local record = call('GET', KEYS[3])
-      fit = record and #record <= 64 and sub(record, 1, 16) == sub(how, 34, 49) and
-            sub(how, 50, 65) >= sub(record, 33, 48)
+      local size = record and sub(record, 49, 49) == 'h' and tonumber(sub(record, 50, 51), 16)
+      fit = record and #record <= (size and 80 + size + -size % 16 or 64) and
+            sub(record, 1, 16) == sub(how, 34, 49) and sub(how, 50, 65) >= sub(record, 33, 48)
     end
     if fit and call('GETRANGE', KEYS[2], '0', '15') == sub(how, 2, 17) and
        redis.acl_check_cmd('MSET', KEYS[2], '', KEYS[6], '') then
@@ -282,7 +285,7 @@ inline Script const& commit_events_script()
 local size = #KEYS - 2 - ARGV[#ARGV]
 local log, readers = KEYS[size + 1], KEYS[size + 2]
 )lua",
-        append_lua, need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
+        append_lua, need_lua, card_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua, R"lua(
 local count = math.floor((size - 1) / 2)
 local operation, attempt = size % 2 == 0 and KEYS[size], ARGV[2 * count + 1]
 )lua",

@@ -120,6 +120,8 @@ public:
     Name counter(std::size_t shard) const { return {head_, shard, "counter"}; }
     /// One of the names that the log of a shard has: see `event_scripts.hpp`.
     Name of_log(std::size_t shard, std::string_view kind) const { return {head_, shard, kind}; }
+    /// What all lock records of a shard begin with.
+    std::string locks(std::size_t shard) const { return Name{head_, shard, "lock:"}.text(); }
     /// What all operation records of a shard begin with.
     std::string operations(std::size_t shard) const { return Name{head_, shard, "op:"}.text(); }
 

@@ -9,6 +9,7 @@
 #include <interlock/backends/redis/detail/client_state.hpp>
 #include <interlock/backends/redis/detail/command.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/detail/name_scan.hpp>
 #include <interlock/backends/redis/detail/number.hpp>
 #include <interlock/backends/redis/detail/state_core.hpp>
 #include <interlock/backends/redis/detail/stored.hpp>
@@ -20,7 +21,6 @@
 #include <string>
 #include <string_view>
 #include <tuple>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -41,26 +41,14 @@ public:
         Deadline const until = deadline.at(client_.runtime().now());
         for (std::size_t shard = 0; shard < keys_.shards(); ++shard) {
             auto const prefix = keys_.operations(shard);
-            // Nothing in it is special: name spaces and prefixes have no such characters.
-            auto const pattern = prefix + "*";
-            std::unordered_set<std::string> seen;
-            std::string cursor = "0";
-            do {
-                std::vector<std::string> names;
-                {
-                    Command scan{"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
-                    auto page = client_.execute(scan, nullptr, Access::read, until);
-                    if (!page)
-                        return std::move(page).failure();
-                    auto const found = page->reply()[1];
-                    for (std::size_t i = 0; i < found.size(); ++i)
-                        if (auto const record = found[i].text(); seen.insert(std::string(record)).second)
-                            names.emplace_back(record);
-                    cursor = std::string(page->reply()[0].text());
-                }
-                if (auto shown = show(names, prefix.size(), visit, until); !shown)
+            NameScan<Runtime> scan{client_, prefix};
+            while (!scan.done()) {
+                auto const names = scan.next(until);
+                if (!names)
+                    return names.failure();
+                if (auto shown = show(*names, prefix.size(), visit, until); !shown)
                     return shown;
-            } while (cursor != "0");
+            }
         }
         return success();
     }

@@ -67,8 +67,8 @@ struct Folding {
 /// A call of such a script. Its words are added in the order of `Folding`'s members. What stands in front of
 /// them, the script's name and the number of keys, is written when the call becomes a command, alone or
 /// together with other calls.
-class ScriptCall : private EncodedWords<160> {
-    using Base = EncodedWords<160>;
+class ScriptCall : private EncodedWords<224> {
+    using Base = EncodedWords<224>;
 
 public:
     ScriptCall(Script const& script, Folding folding) : script_(&script), folding_(folding) {}

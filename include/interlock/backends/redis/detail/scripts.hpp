@@ -9,10 +9,14 @@
 // What is stored (a name is `<prefix>v1:{<name space>.<shard>}:<kind>:<length>:<bytes>`):
 //
 //   value     string: 16 digits of version, then the encoded state
-//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Once somebody has
-//             waited in line, 16 digits of their wake channel, and the owners who wait, 16 bytes each: a
-//             release makes the record the first one's, who is told and has half a second to ask for it;
-//             expires with the lease, and the line with it
+//   lock      string: 16 bytes of owner, 16 digits of first token, 16 digits of mark. Then, where the holder
+//             calls itself something, its card: 'h', two hexadecimal digits of the length of that name, 13
+//             digits of the time of the grant (ms; 0: it is the one that the first token is made of, see law
+//             4), and the name, with blanks up to a multiple of 16. Then, once somebody has waited in line,
+//             16 digits of their wake channel, and the owners who wait, 16 bytes each: a release makes the
+//             record the first one's, who is told and has half a second to ask for it; expires with the
+//             lease, and the line with it. (Version 0.1 knows no card. It leaves one as it is, and takes a
+//             record that has one for a record without a line: who waits in it, is found by asking again.)
 //   op        string: 'a' (answered) or 't' (tombstone), 10 digits of attempt, 16 digits of sequence, the
 //             answer; expires with the retention
 //   idem      hash: o owner, f fingerprint, e end of the lease (ms), c completed, a answer, j rejected;
@@ -95,20 +99,35 @@ local function need(...)
 end
 )lua";
 
-/// The last token of the next block, nil where the counter is no number. Law 4.
+/// The last token of the next block, nil where the counter is no number. Law 4. `time` is nil then if the
+/// token says the time.
 inline constexpr std::string_view draw_lua = R"lua(
 local last, time = tonumber(call('HGET', KEYS[1], 'token') or '0'), call('TIME')
 if last then
   local since = (time[1] - 1735689600) * 4194304 + time[2] * 4.194304
   last = last + 1024
-  if last < since then last = since - since % 1 end
+  if last < since then last, time = since - since % 1, nil end
+end
+)lua";
+
+/// `base_of`: the bytes of a record in front of its line. `dated`: a card with this time in it.
+inline constexpr std::string_view card_lua = R"lua(
+local function base_of(record)
+  if sub(record, 49, 49) ~= 'h' then return 48 end
+  local size = tonumber(sub(record, 50, 51), 16) or 0
+  return 64 + size + -size % 16
+end
+local function dated(card, time)
+  if not time or card == '' then return card end
+  local ms = string.format('%03.0f', (time[2] - time[2] % 1000) / 1000)
+  return sub(card, 1, 3) .. time[1] .. ms .. sub(card, 17)
 end
 )lua";
 
 /// The first token of a block, the same for all locks of one call, or false: they are used up. `lock` is what
 /// it is for.
 inline constexpr std::string_view reserve_lua = R"lua(
-local redis, string, counter, first = redis, string, KEYS[1], nil
+local redis, string, counter, first, drawn = redis, string, KEYS[1], nil, nil
 local function reserve(lock)
   if first == nil then
     need('SET', lock, '')
@@ -117,7 +136,7 @@ local function reserve(lock)
 
 inline constexpr std::string_view reserved_lua = R"lua(
     if not last then error({err = 'CORRUPT the counter of tokens is not a number'}) end
-    first = last <= 9007199254740991 and string.format('%016.0f', last - 1023)
+    first, drawn = last <= 9007199254740991 and string.format('%016.0f', last - 1023), time
     if first then call('HSET', counter, 'token', string.format('%.0f', last)) end
   end
   return first
@@ -133,13 +152,15 @@ end
 // no record of ours has no line.
 inline constexpr std::string_view pass_on_lua = R"lua(
 local function pass_on(lock, record)
-  if #record > 64 and #record % 16 == 0 and string.find(sub(record, 49, 64), '^%d+$') then
+  local base = base_of(record)
+  local channel = sub(record, base + 1, base + 16)
+  if #record > base + 16 and #record % 16 == 0 and string.find(channel, '^%d+$') then
     local able, token = pcall(reserve, lock)
     if able and token then
-      local next = sub(record, 65, 80)
-      local rest = sub(record, 49, 64) .. sub(record, 81)
+      local next = sub(record, base + 17, base + 32)
+      local rest = channel .. sub(record, base + 33)
       if redis.pcall('SET', lock, next .. token .. token .. rest, 'PX', '500').ok then
-        return publish('g', next, lock, sub(record, 49, 64))
+        return publish('g', next, lock, channel)
       end
     end
   end
@@ -167,11 +188,12 @@ inline bool asks_for_one(ReplyView reply) noexcept
 }
 
 /// KEYS: counter, then for each lock, and value if that is to be read, too. ARGV: ttl in ms, how many bytes
-/// of values may be read ('0': there are none to be read), then for each owner, and behind it, to wait in
-/// line, 16 digits of the wake channel. Returns for each a string (an array costs a microsecond more): first
-/// token as 16 digits, 'w' if somebody is in line, and if there is one 'v' and the value; or {0, what is left
-/// of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a string that is none of ours is stored
-/// there, {-3}: with those of the others the value would be too much, see `asks_for_one`.
+/// of values may be read ('0': there are none to be read), then for each owner, behind it, to wait in line,
+/// 16 digits of the wake channel, and behind that the holder's card, if it has one. Returns for each a string
+/// (an array costs a microsecond more): first token as 16 digits, 'w' if somebody is in line, and if there is
+/// one 'v' and the value; or {0, what is left of the holder's lease in ms}, {-1}: tokens are used up, {-2}: a
+/// string that is none of ours is stored there, {-3}: with those of the others the value would be too much,
+/// see `asks_for_one`.
 inline Script const& create_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(
@@ -179,38 +201,56 @@ inline Script const& create_script()
         R"lua(
 local ttl, most = ARGV[1], tonumber(ARGV[2])
 local loads, room = most > 0, most
-if #ARGV == 3 and #ARGV[3] == 16 then  -- one lock, most likely free, and nobody who has waited in line for it
+-- One lock, most likely free, and nobody who has waited in line for it.
+if #ARGV == 3 and (#ARGV[3] == 16 or sub(ARGV[3], 17, 17) == 'h') then
   local value = loads and call('GET', KEYS[3])
 )lua",
         draw_lua,
         R"lua(
   if last and last <= 9007199254740991 and redis.acl_check_cmd('HSET', KEYS[1], 'token', '') and
      not (value and #value > room) then
-    local token = string.format('%016.0f', last - 1023)
+    local token, owner, card = string.format('%016.0f', last - 1023), ARGV[3], ''
+    if #owner > 16 then
+      owner, card = sub(owner, 1, 16), sub(owner, 17)
+      if time then
+        local ms = string.format('%03.0f', (time[2] - time[2] % 1000) / 1000)
+        card = sub(card, 1, 3) .. time[1] .. ms .. sub(card, 17)
+      end
+    end
     -- Asked for and taken in one step: NX and GET answer false to one that was free, and make no table
     -- as OK would.
-    if redis.pcall('SET', KEYS[2], ARGV[3] .. token .. token, 'PX', ttl, 'NX', 'GET') == false then
+    if redis.pcall('SET', KEYS[2], owner .. token .. token .. card, 'PX', ttl, 'NX', 'GET') == false then
       call('HSET', KEYS[1], 'token', string.format('%.0f', last))
       return value and token .. 'v' .. value or token
     end
   end
 end
 )lua",
-        need_lua, reserve_lua, draw_lua, reserved_lua,
+        need_lua, card_lua, reserve_lua, draw_lua, reserved_lua,
         R"lua(
+local function parts(words)
+  local card = sub(words, 17, 17) == 'h' and 17 or 33
+  return sub(words, 1, 16), sub(words, 17, card - 1), sub(words, card)
+end
 local count, keys = #ARGV - 2, loads and 2 or 1
 -- Together they may read less, since nobody else is served meanwhile, and each says 64 bytes more. What is
 -- left out leaves alone.
 if count > 1 then room = math.min(most, 1048576) - 64 * count end
 local function one(i)
-  local lock, owner = KEYS[keys * (i - 1) + 2], sub(ARGV[i + 2], 1, 16)
+  local lock = KEYS[keys * (i - 1) + 2]
+  local owner, channel, card = parts(ARGV[i + 2])
   local record = call('GET', lock)
+  local base = record and base_of(record)
   if record and sub(record, 1, 16) ~= owner then
     if #record % 16 ~= 0 or #record < 48 or not string.find(sub(record, 17, 48), '^%d+$') then return {-2} end
-    local channel = sub(ARGV[i + 2], 17)
     if channel ~= '' then
-      if #record < 64 + 16 * 128 and not string.find(record, owner, 65, true) then
-        redis.pcall('SETRANGE', lock, #record, (#record == 48 and channel or '') .. owner)
+      if #record < base + 16 + 16 * 128 and not string.find(record, owner, base + 17, true) then
+        -- What stands in the place of the channel, and is none, is an owner that version 0.1 has put there.
+        if string.find(sub(record, base + 1, base + 16), '^%d+$') then
+          redis.pcall('SETRANGE', lock, #record, owner)
+        else
+          redis.pcall('SETRANGE', lock, base, channel .. sub(record, base + 1) .. owner)
+        end
       end
       publish('w', record, lock, channel)
     end
@@ -225,12 +265,17 @@ local function one(i)
   local token, wanted
   if record then
     if #record < 48 or #record % 16 ~= 0 then return {-2} end
-    token, wanted = sub(record, 17, 32), #record > 64
-    call('PEXPIRE', lock, ttl)
+    token, wanted = sub(record, 17, 32), #record > base + 16
+    -- Whoever has left the lock to this owner did not know its name.
+    card = base == 48 and dated(card, card ~= '' and call('TIME'))
+    if not (card and card ~= '' and
+            redis.pcall('SET', lock, sub(record, 1, 48) .. card .. sub(record, 49), 'PX', ttl).ok) then
+      call('PEXPIRE', lock, ttl)
+    end
   else
     token = reserve(lock)
     if not token then return {-1} end
-    call('SET', lock, owner .. token .. token, 'PX', ttl)
+    call('SET', lock, owner .. token .. token .. dated(card, drawn), 'PX', ttl)
   end
   if value then return token .. (wanted and 'wv' or 'v') .. value end
   return wanted and token .. 'w' or token
@@ -254,9 +299,9 @@ for i = 1, count do
     reply = {-3}
   elseif (value and #value <= room or not loads) and (tail or try('GET', lock) == false) then
     if tail == nil then tail = pcall(reserve, lock) and first and first .. first end
-    local owner = ARGV[i + 2]
-    if #owner > 16 then owner = sub(owner, 1, 16) end
-    if tail and try('SET', lock, owner .. tail, 'PX', ttl, 'NX', 'GET') == false then
+    local owner, card, _ = ARGV[i + 2], ''
+    if #owner > 16 then owner, _, card = parts(owner) end
+    if tail and try('SET', lock, owner .. tail .. dated(card, drawn), 'PX', ttl, 'NX', 'GET') == false then
       if value then room = room - #value end
       reply = value and first .. 'v' .. value or first
     end
@@ -306,20 +351,23 @@ inline Script const& remove_script()
 local count = #ARGV
 if count == 1 then
   local record = call('GET', KEYS[2])
-  if record and #record <= 64 and sub(record, 1, 16) == ARGV[1] then
-    call('DEL', KEYS[2])
-    return 1
+  if record and sub(record, 1, 16) == ARGV[1] then
+    local size = sub(record, 49, 49) == 'h' and tonumber(sub(record, 50, 51), 16)
+    if #record <= (size and 80 + size + -size % 16 or 64) then
+      call('DEL', KEYS[2])
+      return 1
+    end
   end
 end
 )lua",
-        need_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua,
+        need_lua, card_lua, reserve_lua, draw_lua, reserved_lua, pass_on_lua,
         R"lua(
 local function one(i)
   local lock, owner = KEYS[i + 1], ARGV[i]
   local record = call('GET', lock)
   if not record then return 0 end
   if owner ~= '' and sub(record, 1, 16) ~= owner then
-    local place = string.find(record, owner, 65, true)
+    local place = string.find(record, owner, base_of(record) + 1, true)
     if place then
       call('SET', lock, sub(record, 1, place - 1) .. sub(record, place + 16), 'KEEPTTL')
     end
@@ -334,7 +382,7 @@ end
 local found, free = call('MGET', unpack(KEYS, 2)), {}
 for i = 1, count do
   local record = found[i]
-  if record and #record <= 64 and sub(record, 1, 16) == ARGV[i] then
+  if record and sub(record, 1, 16) == ARGV[i] and #record <= base_of(record) + 16 then
     free[#free + 1] = KEYS[i + 1]
     replies[i] = 1
   else
@@ -346,7 +394,7 @@ if removed == count then return 1 end
 if type(removed) == 'table' then  -- refused of one of them, perhaps: each by itself
   removed = #free
   for i = 1, count do
-    if replies[i] == 1 and found[i] and #found[i] <= 64 then replies[i] = attempt(i) end
+    if replies[i] == 1 and found[i] and #found[i] <= base_of(found[i]) + 16 then replies[i] = attempt(i) end
   end
 end
 if removed < #free then  -- one that is named twice is there once

@@ -85,6 +85,23 @@ private:
     void* object_;
 };
 
+/// Likewise one lock.
+class VisitLock {
+public:
+    template <class Visit>
+    explicit VisitLock(Visit& visit) noexcept
+        : visit_([](void* object, Key const& key, LockInfo const& info) {
+              (*static_cast<Visit*>(object))(key, info);
+          }),
+          object_(const_cast<void*>(static_cast<void const*>(std::addressof(visit))))
+    {}
+    void operator()(Key const& key, LockInfo const& info) const { visit_(object_, key, info); }
+
+private:
+    void (*visit_)(void*, Key const&, LockInfo const&);
+    void* object_;
+};
+
 /// What all handles of one repository share. `R`: the runtime.
 ///
 /// **Thread safety.** Everything: safe.
@@ -111,6 +128,8 @@ public:
     Outcome<std::chrono::nanoseconds> carry_out(verb::Renew const& renew, Deadline) const;
     [[gnu::cold]] Outcome<void> carry_out(verb::RenewAll const& all, Deadline) const;
     Outcome<Removal> carry_out(verb::Remove const& remove, Deadline) const;
+    [[gnu::cold]] Outcome<std::optional<LockInfo>> carry_out(verb::Inspect const& inspect, Deadline) const;
+    [[gnu::cold]] Outcome<Removal> carry_out(verb::BreakLock const& broken, Deadline) const;
     [[gnu::cold]] Outcome<void> carry_out(verb::VerifyFencing const&, Deadline) const;
 
     StartedCall<std::optional<OperationRecord>> start(
@@ -118,6 +137,9 @@ public:
     StartedCall<OperationRecord> start(verb::ForbidOperation const& forbid, Deadline, Waiter& waiter) const;
     StartedCall<Grant> start(verb::Create const& create, Deadline, Waiter& waiter) const;
     StartedCall<Removal> start(verb::Remove const& remove, Deadline, Waiter& waiter) const;
+    [[gnu::cold]] StartedCall<std::optional<LockInfo>> start(
+        verb::Inspect const& inspect, Deadline, Waiter& waiter) const;
+    [[gnu::cold]] StartedCall<Removal> start(verb::BreakLock const& broken, Deadline, Waiter& waiter) const;
 
     // ---- Verbs whose states have been encoded
     /// The new versions stand in `changes` when they were applied.
@@ -133,22 +155,21 @@ public:
     Request<Command> load(std::span<Key const> keys) const;
     /// The reply is given to `take`, as by `exchange`.
     std::optional<Failure> create_and_load(
-        Key const& key, OwnerToken owner, Ttl ttl, Deadline deadline, TakeReply take) const
+        verb::Create const& create, Deadline deadline, TakeReply take) const
     {
-        return create(key, owner, ttl, true, deadline, take);
+        return this->create(create, true, deadline, take);
     }
     ReadGrant<R> read_grant(Key const& key, OwnerToken owner, Ttl ttl) const;
     /// A started `create`, of which `read` reads the reply; `loads`: the value is loaded, too.
     template <class X, class Read>
     StartedCall<X> start_create(
-        Key const& key, OwnerToken owner, Ttl ttl, bool loads, Deadline deadline, Waiter& waiter,
-        Read read) const
+        verb::Create const& create, bool loads, Deadline deadline, Waiter& waiter, Read read) const
     {
-        auto request = create_request(key, owner, ttl, loads);
+        auto request = create_request(create, loads);
         set_time(*client_, request, deadline);
         if (options_.replicas != 0 && !request.refused)
             return begin<X, ReplicatedCommand<R>>(
-                *client_, std::move(request), waiter, std::move(read), replication(key, owner));
+                *client_, std::move(request), waiter, std::move(read), replication(create.key, create.owner));
         return begin<X, PipelinedCommand<R, ScriptCall>>(
             *client_, std::move(request), waiter, std::move(read));
     }
@@ -156,6 +177,7 @@ public:
     // ---- For operators
     [[gnu::cold]] Outcome<Removal> force_release(Key const& key, Deadline) const;
     [[gnu::cold]] Outcome<void> for_each_operation(VisitOperation visit, Deadline) const;
+    [[gnu::cold]] Outcome<void> for_each_lock(VisitLock visit, Deadline) const;
 
     // ---- Wake-ups
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const;
@@ -190,9 +212,10 @@ private:
     };
     Told told(RawChanges const& changes) const;
 
-    Request<ScriptCall> create_request(Key const& key, OwnerToken owner, Ttl ttl, bool loads) const;
-    std::optional<Failure> create(
-        Key const& key, OwnerToken owner, Ttl ttl, bool loads, Deadline, TakeReply take) const;
+    Request<ScriptCall> create_request(verb::Create const& create, bool loads) const;
+    std::optional<Failure> create(verb::Create const& create, bool loads, Deadline, TakeReply take) const;
+    Request<Command> inspect_request(Key const& key) const;
+    Request<Command> break_request(verb::BreakLock const& broken) const;
     [[gnu::cold]] Replication replication(Key const& key, OwnerToken owner) const;
 
     /// `owner`: its bytes, or nothing: whoever it is.

@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 namespace interlock {
@@ -71,6 +72,7 @@ protected:
     /// The same for all attempts.
     OwnerToken owner() const noexcept { return owner_; }
     Ttl ttl() const noexcept { return table_->options_.ttl; }
+    std::string_view holder() const noexcept { return table_->options_.holder.text(); }
 
     Holds under_way() noexcept
     {

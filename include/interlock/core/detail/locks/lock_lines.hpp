@@ -160,7 +160,7 @@ public:
     using Holder = TableHold<R>;
 
     LockLines(LockStore& store, R runtime, LockStoreTraits traits, LockOptions options)
-        : store_(store), traits_(traits), runtime_(std::move(runtime)), options_(options),
+        : store_(store), traits_(traits), runtime_(std::move(runtime)), options_(named(options, runtime_)),
           generation_(runtime_.generation()), lines_(options.max_waiters)
     {}
 
@@ -207,6 +207,15 @@ public:
     {
         if (node->second.is_linked())
             shard.schedule.erase(shard.schedule.iterator_to(node->second));
+    }
+
+    // Whoever does not say what holders are called leaves it to the runtime, which may have no name, either.
+    static LockOptions named(LockOptions options, [[maybe_unused]] R const& runtime)
+    {
+        if constexpr (requires { runtime.process_name(); })
+            if (!options.holder.given())
+                options.holder = runtime.process_name();
+        return options;
     }
 
     LockStore& store_;  // a part of the same object, see `LockTableOf`

@@ -64,7 +64,7 @@ public:
           options_good_(
               options.ttl.valid() && options.drift >= 0 && options.drift < 0.5 &&
               options.margin.count() >= 0 && options.poll.valid() && options.max_attempts >= 1 &&
-              options.hand_on_count >= 0)
+              options.hand_on_count >= 0 && options.holder.valid())
     {
         for (auto& shard : this->lines_.shards())
             shard.alarm.table = this;
@@ -194,7 +194,8 @@ private:
     Outcome<Removal> remove(Node* node, OwnerToken owner, Deadline deadline)
     {
         return this->store_.carry_out(
-            verb::Remove{node->first, owner, node->second.line.first_token()}, deadline);
+            verb::Remove{node->first, owner, node->second.line.first_token(), this->options_.holder.text()},
+            deadline);
     }
 
     /// The removal is over: the line goes on. False: it must not yet, since a renewal of the record is on its

@@ -143,7 +143,7 @@ public:
                 return *std::move(step);
             auto asked = asking_.ask(
                 static_cast<StoreOfLocks<R> const&>(this->store()).repository(), waiter,
-                Verb{this->key(), this->owner(), this->ttl()}, Deadline{deadline});
+                Verb{this->key(), this->owner(), this->ttl(), this->holder()}, Deadline{deadline});
             if (!asked) {
                 let_others_ask(true);
                 return this->under_way();

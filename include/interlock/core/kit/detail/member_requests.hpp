@@ -124,6 +124,15 @@ struct EraseRequest {
     Version version;
     verb::Erase verb() const { return {key, version}; }
 };
+struct InspectRequest {
+    Key key;
+    verb::Inspect verb() const { return {key}; }
+};
+struct BreakLockRequest {
+    Key key;
+    FencingToken seen;
+    verb::BreakLock verb() const { return {key, seen}; }
+};
 
 }  // namespace detail
 

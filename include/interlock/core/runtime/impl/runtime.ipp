@@ -6,6 +6,12 @@
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/without_cancellation.hpp>
 
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>  // program_invocation_short_name
+#include <string_view>
+
 namespace interlock {
 inline namespace v0 {
 
@@ -23,6 +29,19 @@ INTERLOCK_DECL void SystemRuntime::sleep_until(TimePoint at)
     detail::WithoutCancellation const whole;
     for (auto left = at - now(); left.count() > 0; left = at - now())
         std::this_thread::sleep_for(left < longest_wait ? left : longest_wait);
+}
+
+INTERLOCK_DECL std::string SystemRuntime::process_name()
+{
+    // Longer names are cut: the number between them must be whole.
+    constexpr std::size_t longest_host = 48;
+    constexpr std::size_t longest_program = 48;
+    std::array<char, 256> host{};
+    if (::gethostname(host.data(), host.size() - 1) != 0)
+        host[0] = '?';
+    std::string name{std::string_view{host.data()}.substr(0, longest_host)};
+    name.append(":").append(std::to_string(::getpid())).append(":");
+    return name.append(std::string_view{program_invocation_short_name}.substr(0, longest_program));
 }
 
 }  // namespace v0

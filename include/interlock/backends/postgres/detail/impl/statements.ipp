@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/detail/event_sink.hpp>
 #include <interlock/backends/postgres/detail/names.hpp>
+#include <interlock/backends/postgres/detail/statement_parameters.hpp>
 #include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/random.hpp>
@@ -60,58 +61,6 @@ INTERLOCK_DECL std::string shown_column(Table const& t, std::size_t i)
     bool const special = t.shown[i] == t.version && !t.shown_version.empty();
     return special ? t.shown_version : joined_text({"t.", t.shown[i]});
 }
-
-/// The parameters of a statement, which get their numbers in the order in which they are named.
-class Parameters {
-public:
-    [[gnu::noinline]] std::string next(std::string_view cast)
-    {
-        return joined_text({"$", std::to_string(++count_), cast});
-    }
-
-    /// The number of the first of the `count` next ones.
-    std::size_t next_ones(std::size_t count)
-    {
-        count_ += static_cast<int>(count);
-        return static_cast<std::size_t>(count_) - count + 1;
-    }
-
-    /// The bytes by which records of a key are kept.
-    std::string record_key(Table const& t)
-    {
-        if (t.record_key.empty())
-            return next("::bytea");
-        std::string out;
-        for (auto const& part : t.record_key) {
-            SqlWords words;
-            words.set("part", next(part.cast));
-            auto const bytes = words.line(part.expression);
-            if (t.record_key.size() == 1)
-                return joined_text({"(", bytes, ")"});
-            // As `KeyTraits` does: each part with its length in front.
-            append(out, {out.empty() ? "(" : " || ", "int4send(octet_length(", bytes, ")) || (", bytes, ")"});
-        }
-        return out + ")";
-    }
-
-    /// The bytes by which operation records of a key are kept: the same, and a mark behind it.
-    std::string home(Table const& t)
-    {
-        auto key = record_key(t);
-        return t.record_key.empty() ? key : joined_text({"(", key, " || ", next("::bytea"), ")"});
-    }
-
-    /// The number of a key's advisory lock.
-    std::string lock_number(Table const& t)
-    {
-        if (t.record_key.empty())
-            return joined_text({"hashint8extended(", next("::bigint"), ", ", t.number, ")"});
-        return joined_text({"hashtextextended(encode(", record_key(t), ", 'hex'), ", t.number, ")"});
-    }
-
-private:
-    int count_{0};
-};
 
 /// A statement under construction: its words and its parameters. `change_text` says the order of the parts.
 class ChangeText {
@@ -565,6 +514,7 @@ INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std
     make_reads(t, lock);
     make_operation_records(t, words);
     make_lock_records(t, words);
+    make_lock_reports(t, words);
 }
 
 INTERLOCK_DECL void Statements::make_changes(Table const& t, std::string const& ns)
@@ -626,50 +576,6 @@ INTERLOCK_DECL void Statements::make_operation_records(Table const& t, SqlWords 
     all_operations = Statement{words.line(R"(SELECT key, id, sequence, attempt, answer FROM {ns}_operation
         WHERE store = {store} AND answered AND kept_until > clock_timestamp()
         AND (key, id) > ($1::bytea, $2::bytea) ORDER BY key, id LIMIT 1000)")};
-}
-
-INTERLOCK_DECL void Statements::make_lock_records(Table const& t, SqlWords words)
-{
-    Parameters named;
-    words.set("key", named.record_key(t));
-    words.set("owner", named.next("::bytea"));
-    // Of another type in each statement.
-    auto const third = named.next({});
-    words.set("ttl", third + "::bigint");
-    words.set("payload", third + "::text");
-    words.set("wanted", named.next("::text"));
-    // The mark and the time are read anew under the lock of the record, because what stands in VALUES was
-    // read before the statement waited for that lock.
-    create = Statement{words.line(R"(WITH l AS (INSERT INTO {ns}_lock AS l
-        (store, key, owner, mark, expires, wanted)
-        VALUES ({store}, {key}, {owner}, nextval('{ns}_token') * 1024,
-        clock_timestamp() + {ttl} * interval '1 microsecond', false)
-        ON CONFLICT (store, key) DO UPDATE SET owner = excluded.owner,
-        mark = CASE WHEN l.owner = excluded.owner THEN l.mark ELSE nextval('{ns}_token') * 1024 END,
-        expires = clock_timestamp() + {ttl} * interval '1 microsecond', wanted = false
-        WHERE l.owner IS NULL OR l.owner = excluded.owner OR l.expires <= clock_timestamp()
-        RETURNING mark - mark % 1024 AS first),
-        b AS (UPDATE {ns}_lock SET wanted = true WHERE store = {store} AND key = {key}
-        AND NOT wanted AND NOT EXISTS (SELECT FROM l) RETURNING 1),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake',
-        'w' || encode(substr(h.owner, 1, 4), 'hex') || {wanted}) FROM {ns}_lock h
-        WHERE h.store = {store} AND h.key = {key} AND h.owner IS NOT NULL
-        AND NOT EXISTS (SELECT FROM l))
-        SELECT (SELECT first FROM l),
-        (SELECT (extract(epoch FROM expires - clock_timestamp()) * 1000000)::bigint FROM {ns}_lock
-        WHERE store = {store} AND key = {key}),
-        (SELECT count(*) FROM n), (SELECT count(*) FROM b))")};
-    renew = Statement{words.line(R"(WITH u AS (UPDATE {ns}_lock
-        SET expires = clock_timestamp() + {ttl} * interval '1 microsecond'
-        WHERE store = {store} AND key = {key} AND owner = {owner} RETURNING 1)
-        SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM {ns}_lock
-        WHERE store = {store} AND key = {key} AND owner IS NOT NULL))")};
-    remove = Statement{words.line(R"(WITH u AS (UPDATE {ns}_lock SET owner = NULL, expires = clock_timestamp()
-        WHERE store = {store} AND key = {key} AND owner IS NOT NULL
-        AND ({owner} IS NULL OR owner = {owner}) RETURNING wanted),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', {payload}) FROM u WHERE wanted)
-        SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM {ns}_lock
-        WHERE store = {store} AND key = {key} AND owner IS NOT NULL), (SELECT count(*) FROM n))")};
 }
 
 }  // namespace detail

@@ -271,6 +271,30 @@ Outcome<std::vector<Reply>> TableCore<R>::ask(
     return std::move(exchange->replies);
 }
 
+template <class R>
+template <class F>
+Outcome<std::vector<Reply>> TableCore<R>::ask_of_locks(
+    Access access, Deadline deadline, F fill, std::span<Key const* const> keys) const
+{
+    if (!deadline.valid())
+        return failed(Errc::invalid_argument, "the deadline is not a number");
+    Deadline const until{deadline.at(pool->runtime().now())};
+    for (;;) {
+        bool const named = shared_->cards.load(std::memory_order_relaxed);
+        Known table_as_known;
+        auto exchange = run(
+            access, until, [&](KnownTable const& known, Batch& batch) { return fill(known, batch, named); },
+            &table_as_known);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (!exchange->error)
+            return std::move(exchange->replies);
+        if (!named || exchange->error->raised || exchange->error->state != "42703")
+            return refused_by_key(*table_as_known, *exchange->error, access, keys, until);
+        shared_->cards.store(false, std::memory_order_relaxed);
+    }
+}
+
 // ---- keys, values and their failures ------------------------------------------------------------
 
 template <class R>
@@ -486,21 +510,27 @@ Outcome<std::vector<Reply>> TableCore<R>::load_all(std::span<Key const> keys, De
 template <class R>
 Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state, Deadline deadline) const
 {
-    if (auto valid = validate_lock_call(create.key, create.ttl); !valid)
+    if (auto valid = validate_lock_call(create.key, create.ttl, create.holder); !valid)
         return std::move(valid).failure();
     auto const granted = std::chrono::ceil<std::chrono::microseconds>(create.ttl.value());
     Key const* const keys[] = {&create.key};
-    auto const fill = [&](KnownTable const& known, Batch& batch) {
+    auto const fill = [&](KnownTable const& known, Batch& batch, bool named) {
         Params params;
         if (!add_record_key(known, params, create.key))
             return Outcome<void>{bad_key()};
         params.bytes(as_text(create.owner.bytes()));
         params.number(granted.count());
         params.text(hex(wake_hash(create.key), 16));
-        batch.add(known.statements.create, std::move(params));
+        if (named)
+            params.bytes(std::string(as_text(create.owner.bytes())).append(create.holder));
+        batch.add(named ? known.statements.create_named : known.statements.create, std::move(params));
         return state ? add_load(known, batch, create.key) : success();
     };
-    auto replies = ask(Access::commit, deadline, fill, keys);
+    auto const fill_unnamed = [&](KnownTable const& known, Batch& batch) {
+        return fill(known, batch, false);
+    };
+    auto replies = create.holder.empty() ? ask(Access::commit, deadline, fill_unnamed, keys)
+                                         : ask_of_locks(Access::commit, deadline, fill, keys);
     if (!replies)
         return std::move(replies).failure();
     auto const& reply = (*replies)[0];
@@ -544,6 +574,13 @@ Outcome<std::chrono::nanoseconds> TableCore<R>::renew(verb::Renew const& renew, 
     return Failure::because(Errc::lock_lost, reply.boolean(0, 1) ? Errc::lock_busy : Errc::not_found);
 }
 
+INTERLOCK_DECL Removal removal_of(Reply const& reply)
+{
+    if (reply.boolean(0, 0))
+        return Removal::removed;
+    return reply.boolean(0, 1) ? Removal::taken : Removal::gone;
+}
+
 template <class R>
 Outcome<Removal> TableCore<R>::remove(Key const& key, OwnerToken const* owner, Deadline deadline) const
 {
@@ -565,10 +602,7 @@ Outcome<Removal> TableCore<R>::remove(Key const& key, OwnerToken const* owner, D
     auto replies = ask(Access::commit, deadline, fill, keys);
     if (!replies)
         return std::move(replies).failure();
-    auto const& reply = (*replies)[0];
-    if (reply.boolean(0, 0))
-        return Removal::removed;
-    return reply.boolean(0, 1) ? Removal::taken : Removal::gone;
+    return removal_of((*replies)[0]);
 }
 
 template <class R>

@@ -5,9 +5,12 @@
 
 #include <interlock/backends/postgres/detail/table_records.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -106,6 +109,101 @@ Outcome<std::vector<FoundOperation>> TableCore<R>::operations_behind(
              OperationRecord{
                  static_cast<std::uint64_t>(*sequence), static_cast<std::uint32_t>(*attempt), true,
                  *std::move(answer)}});
+    }
+    return found;
+}
+
+// ---- lock records, as people see them -----------------------------------------------------------
+
+/// What a row of `LockColumn` says.
+INTERLOCK_DECL Outcome<LockInfo> lock_of(Reply const& reply, std::size_t row)
+{
+    auto const token = reply.number(row, lock_token);
+    auto const left = reply.number(row, lock_left);
+    if (!token || !left)
+        return damaged("a lock record is damaged");
+    LockInfo info;
+    info.token = FencingToken{static_cast<std::uint64_t>(*token)};
+    info.remaining = std::chrono::microseconds{std::max<std::int64_t>(*left, 0)};
+    info.waiters = reply.boolean(row, lock_wanted) ? 1 : 0;
+    if (auto holder = reply.bytes(row, lock_holder))
+        info.holder = *std::move(holder);
+    auto const granted = reply.number(row, lock_granted);
+    auto const held_for = reply.number(row, lock_held_for);
+    if (granted && held_for) {
+        info.since.emplace(std::chrono::microseconds{*granted});
+        info.held_for = std::chrono::microseconds{std::max<std::int64_t>(*held_for, 0)};
+    }
+    return info;
+}
+
+template <class R>
+Outcome<std::optional<LockInfo>> TableCore<R>::inspect(Key const& key, Deadline deadline) const
+{
+    if (!key.valid())
+        return key.validate().failure();
+    auto replies =
+        ask_of_locks(Access::read, deadline, [&](KnownTable const& known, Batch& batch, bool named) {
+            Params params;
+            if (!add_record_key(known, params, key))
+                return Outcome<void>{bad_key()};
+            batch.add(named ? known.statements.inspect_named : known.statements.inspect, std::move(params));
+            return success();
+        });
+    if (!replies)
+        return std::move(replies).failure();
+    auto const& reply = (*replies)[0];
+    if (reply.rows() == 0)
+        return std::optional<LockInfo>{};
+    auto info = lock_of(reply, 0);
+    if (!info)
+        return std::move(info).failure();
+    return std::optional<LockInfo>{*std::move(info)};
+}
+
+template <class R>
+Outcome<Removal> TableCore<R>::break_lock(verb::BreakLock const& broken, Deadline deadline) const
+{
+    if (!broken.key.valid())
+        return broken.key.validate().failure();
+    auto replies = ask(Access::commit, deadline, [&](KnownTable const& known, Batch& batch) {
+        Params params;
+        if (!add_record_key(known, params, broken.key))
+            return Outcome<void>{bad_key()};
+        params.number(static_cast<std::int64_t>(broken.seen.value()));
+        params.text(free_message(broken.key));
+        batch.add(known.statements.break_lock, std::move(params));
+        return success();
+    });
+    if (!replies)
+        return std::move(replies).failure();
+    return removal_of((*replies)[0]);
+}
+
+template <class R>
+Outcome<std::vector<FoundLock>> TableCore<R>::locks_behind(std::string_view key, Deadline deadline) const
+{
+    std::optional<Table> asked;
+    auto replies =
+        ask_of_locks(Access::read, deadline, [&](KnownTable const& known, Batch& batch, bool named) {
+            asked = known.table;
+            Params params;
+            params.bytes(key);
+            batch.add(
+                named ? known.statements.all_named_locks : known.statements.all_locks, std::move(params));
+            return success();
+        });
+    if (!replies)
+        return std::move(replies).failure();
+    auto const& page = (*replies)[0];
+    std::vector<FoundLock> found;
+    for (std::size_t row = 0; row < page.rows(); ++row) {
+        auto bytes = page.bytes(row, lock_stored_key);
+        auto info = lock_of(page, row);
+        if (!bytes || !info)
+            return damaged("a lock record is damaged");
+        auto shown = spelled_key(*asked, key_kinds_, *bytes);
+        found.push_back({*std::move(bytes), std::move(shown), *std::move(info)});
     }
     return found;
 }

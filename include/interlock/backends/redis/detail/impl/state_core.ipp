@@ -7,6 +7,7 @@
 #include <interlock/backends/redis/detail/commit_events.hpp>
 #include <interlock/backends/redis/detail/commit_script.hpp>
 #include <interlock/backends/redis/detail/error.hpp>
+#include <interlock/backends/redis/detail/lock_record.hpp>
 #include <interlock/backends/redis/detail/operation_scan.hpp>
 #include <interlock/backends/redis/detail/placement.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
@@ -433,33 +434,35 @@ ReadGrant<R> StateCore<R>::read_grant(Key const& key, OwnerToken owner, Ttl ttl)
 }
 
 template <class R>
-Request<ScriptCall> StateCore<R>::create_request(Key const& key, OwnerToken owner, Ttl ttl, bool loads) const
+Request<ScriptCall> StateCore<R>::create_request(verb::Create const& create, bool loads) const
 {
+    auto const& key = create.key;
     auto const& script = create_script();
     auto const own_keys = static_cast<std::uint8_t>(loads ? 2 : 1);
     Request<ScriptCall> request{
         ScriptCall{
             script, {.shared_keys = 1, .own_keys = own_keys, .shared_arguments = 2, .own_arguments = 1}},
         &script, Access::write};
-    if (auto valid = validate_lock_call(key, ttl); !valid) {
+    if (auto valid = validate_lock_call(key, create.ttl, create.holder); !valid) {
         request.refused = std::move(valid).failure();
         return request;
     }
     auto const called = wake_name(key);
-    auto const secret = owner.bytes();
-    bool const in_line = client_->subscriber().is_subscribed(called, owner);
+    auto const secret = create.owner.bytes();
+    bool const in_line = client_->subscriber().is_subscribed(called, create.owner);
+    HolderCard const card{create.holder};
     PaddedNumber<16> const channel{keys_.within_shard(called.channel)};
     auto& call = request.what;
     call.add(keys_.counter(keys_.shard_of(key.bytes())));
     call.add(keys_.name("lock", key.bytes()));
     if (loads)
         call.add(keys_.name("value", key.bytes()));
-    call.add(whole_milliseconds(ttl.value()).count());
+    call.add(whole_milliseconds(create.ttl.value()).count());
     // Without what stands around it.
     call.add(loads ? client_->options().max_reply_bytes - 512 : 0);
-    call.add_parts(std::array<std::string_view, 2>{
+    call.add_parts(std::array<std::string_view, 5>{
         std::string_view{secret.data(), secret.size()},
-        in_line ? std::string_view{channel} : std::string_view{}});
+        in_line ? std::string_view{channel} : std::string_view{}, card.head(), card.name(), card.blanks()});
     return request;
 }
 
@@ -474,11 +477,11 @@ Replication StateCore<R>::replication(Key const& key, OwnerToken owner) const
 
 template <class R>
 std::optional<Failure> StateCore<R>::create(
-    Key const& key, OwnerToken owner, Ttl ttl, bool loads, Deadline deadline, TakeReply take) const
+    verb::Create const& create, bool loads, Deadline deadline, TakeReply take) const
 {
-    auto const request = create_request(key, owner, ttl, loads);
+    auto const request = create_request(create, loads);
     if (options_.replicas != 0 && !request.refused)
-        return exchange_replicated(*client_, request, deadline, replication(key, owner), take);
+        return exchange_replicated(*client_, request, deadline, replication(create.key, create.owner), take);
     return exchange(*client_, request, deadline, take);
 }
 
@@ -499,9 +502,7 @@ template <class R>
 Outcome<Grant> StateCore<R>::carry_out(verb::Create const& create, Deadline deadline) const
 {
     return read_from<Grant>(
-        [&](TakeReply take) {
-            return this->create(create.key, create.owner, create.ttl, false, deadline, take);
-        },
+        [&](TakeReply take) { return this->create(create, false, deadline, take); },
         ReadGrantOnly<R>{read_grant(create.key, create.owner, create.ttl)});
 }
 
@@ -509,8 +510,7 @@ template <class R>
 StartedCall<Grant> StateCore<R>::start(verb::Create const& create, Deadline deadline, Waiter& waiter) const
 {
     return start_create<Grant>(
-        create.key, create.owner, create.ttl, false, deadline, waiter,
-        ReadGrantOnly<R>{read_grant(create.key, create.owner, create.ttl)});
+        create, false, deadline, waiter, ReadGrantOnly<R>{read_grant(create.key, create.owner, create.ttl)});
 }
 
 template <class R>
@@ -572,14 +572,6 @@ Outcome<void> StateCore<R>::carry_out(verb::RenewAll const& all, Deadline deadli
     return success();
 }
 
-inline constexpr auto read_removal = [](ReplyView reply) -> Outcome<Removal> {
-    switch (reply.integer()) {
-    case 1: return Removal::removed;
-    case 0: return Removal::gone;
-    default: return Removal::taken;
-    }
-};
-
 template <class R>
 ScriptCall StateCore<R>::removal(Key const& key, std::string_view owner) const
 {
@@ -619,7 +611,10 @@ Outcome<Removal> StateCore<R>::remove_granted(verb::Remove const& remove, Deadli
 {
     auto const secret = remove.owner.bytes();
     PaddedNumber<16> const token{remove.granted.value()};
-    std::string const record = std::string(secret.data(), secret.size()).append(token).append(token);
+    // As it was written; the time on the card, as the server most often leaves it.
+    HolderCard const card{remove.holder};
+    auto record = std::string(secret.data(), secret.size()).append(token).append(token);
+    record.append(card.head()).append(card.name()).append(card.blanks());
     auto const deleted = client_->delete_if_equal(keys_.name("lock", remove.key.bytes()), record, until);
     if (deleted && *deleted)
         return Removal::removed;
@@ -655,12 +650,6 @@ StartedCall<Removal> StateCore<R>::start(verb::Remove const& remove, Deadline de
     auto const secret = remove.owner.bytes();
     return detail::start<Removal>(
         *client_, remove_request(remove.key, {secret.data(), secret.size()}), deadline, waiter, read_removal);
-}
-
-template <class R>
-Outcome<Removal> StateCore<R>::force_release(Key const& key, Deadline deadline) const
-{
-    return ask<Removal>(*client_, remove_request(key, {}), deadline, read_removal);
 }
 
 template <class R>
