@@ -161,16 +161,27 @@ struct UnknownEvent {
     CallInfo const* call{nullptr};
 };
 
-/// A store was asked for something, and has answered: told by an `ObservedRepository`, once per verb.
-struct StoreCallEvent {
+/// A store is asked for something: told by an `ObservedRepository`, once per verb.
+struct StoreCallInfo {
     StoreInfo store;
     std::string_view verb;  ///< the name of the repository's member: "load", "commit", "create"
+    /// The call of `do_in_transaction` for which the store is asked; null when it is asked for nobody's.
+    CallInfo const* call{nullptr};
+    /// The observer's own: what it sets in `on_store_call_begin` is here in `on_store_call`.
+    void* tag{nullptr};
+};
+
+/// A store has answered, or whoever asked has given up (`cancelled`).
+struct StoreCallEvent {
+    StoreInfo store;
+    std::string_view verb;  ///< as in `StoreCallInfo`
     Errc result;
     Errc cause;  ///< why the outcome is unknown; else `ok`
     /// From the call to its answer.
     std::chrono::nanoseconds duration;
-    /// The call of `do_in_transaction` for which the store was asked; null when it was asked for nobody's.
+    /// As in `StoreCallInfo`; null as well when another thread takes the answer.
     CallInfo const* call{nullptr};
+    void* tag{nullptr};
 };
 
 /// What has become of a connection to a store.
@@ -179,7 +190,7 @@ struct ConnectionEvent {
     enum class Kind : unsigned char {
         opened,  ///< a connection is there, and its greeting is over
         failed,  ///< a connection was tried and could not be made
-        lost,    ///< a connection that was there is gone, without having been closed by the library
+        lost,    ///< a connection that was there is given up: it broke, or leads to a server that is gone
     };
     Kind kind;
     StoreInfo store;
@@ -272,7 +283,9 @@ public:
     /// The store grants efficiency locks although it would refuse fenced ones as `misconfigured`; `why` gives
     /// the reason. Told once per service.
     virtual void on_unsafe_store(std::string_view /*why*/) noexcept {}
-    /// A store has answered: see `ObservedRepository`.
+    /// A store is asked: see `ObservedRepository`. `info.tag` is the observer's to set.
+    virtual void on_store_call_begin(StoreCallInfo& /*info*/) noexcept {}
+    /// A store has answered, or nobody waits for its answer any more; exactly once after each begin.
     virtual void on_store_call(StoreCallEvent const&) noexcept {}
     /// A connection was opened, could not be opened, or was lost: told by the clients of stores, to the
     /// observer of their own options.

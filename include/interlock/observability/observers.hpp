@@ -25,7 +25,8 @@ inline namespace v0 {
 ///
 /// **Guarantee.** Each has a `CallInfo::tag` of its own, and sees keys only if it asked for them.
 /// **Lifetimes.** Those handed to it must outlive it. **Thread safety.** As `Observer`. **Cost.** One small
-/// allocation per call of `do_in_transaction`. Where there is no memory for it, tags of that call are null.
+/// allocation per call of `do_in_transaction`, and of a store. Where there is no memory for it, the tags of
+/// that call are null.
 class Observers final : public Observer {
 public:
     /// Those to hand on to, in this order; none is null.
@@ -65,9 +66,29 @@ public:
     void on_conflict(RetryEvent const& event) noexcept override { hand_on(event, &Observer::on_conflict); }
     void on_retry(RetryEvent const& event) noexcept override { hand_on(event, &Observer::on_retry); }
     void on_unknown(UnknownEvent const& event) noexcept override { hand_on(event, &Observer::on_unknown); }
+    void on_store_call_begin(StoreCallInfo& info) noexcept override
+    {
+        auto* const tags = new (std::nothrow) void* [all_.size()] {};
+        for (std::size_t i = 0; i < all_.size(); ++i) {
+            Seen const seen{*this, info.call, i};
+            StoreCallInfo its{info.store, info.verb, seen.call()};
+            all_[i]->on_store_call_begin(its);
+            if (tags != nullptr)
+                tags[i] = its.tag;
+        }
+        info.tag = tags;
+    }
     void on_store_call(StoreCallEvent const& event) noexcept override
     {
-        hand_on(event, &Observer::on_store_call);
+        auto* const tags = static_cast<void**>(event.tag);
+        for (std::size_t i = 0; i < all_.size(); ++i) {
+            Seen const seen{*this, event.call, i};
+            auto its = event;
+            its.call = seen.call();
+            its.tag = tags != nullptr ? tags[i] : nullptr;
+            all_[i]->on_store_call(its);
+        }
+        delete[] tags;
     }
     void on_acquire_begin(ObservedLock const& lock) noexcept override
     {

@@ -90,7 +90,7 @@ public:
                 waits_[0].at(slot).observe(event.local_queue);
             if (event.store_attempts > 0)
                 waits_[1].at(slot).observe(event.store);
-            if (event.wake_up.count() > 0)
+            if (event.wake_up.count() > 0 && (event.store_attempts > 1 || event.result != Errc::ok))
                 waits_[2].at(slot).observe(event.wake_up);
         } catch (...) {
         }

@@ -15,6 +15,7 @@
 ///         "postgresql://shop@db.example/shop?name_space=orders");
 
 #include <interlock/core/outcome.hpp>
+#include <interlock/fwd.hpp>
 #include <interlock/separate_compilation.hpp>
 
 #include <chrono>
@@ -53,6 +54,9 @@ struct Options {
     std::size_t max_connections{16};
     /// How many callers may wait for a connection. The next one gets `overloaded`.
     std::size_t max_waiting{4096};
+    /// Told of connections that are opened or lost, and of callers that take one (`Observer::on_connection`,
+    /// `on_pool_wait`). It must outlive all handles of the pool. Null: nobody is told.
+    Observer* observer{nullptr};
 
     /// The options in a URL. The setting `name_space=...` is this library's, all others are libpq's. A URL
     /// that cannot be used is `invalid_argument`; the text names what is wrong and never quotes what may hold

@@ -15,6 +15,7 @@
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/kit/net/endpoint.hpp>
 #include <interlock/core/kit/net/tls_session.hpp>
+#include <interlock/core/observer.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/separate_compilation.hpp>
 
@@ -91,6 +92,10 @@ struct Options {
     /// The wait before each new attempt to connect, with full jitter. It grows until a command is answered.
     Backoff reconnect{
         .initial = std::chrono::milliseconds{10}, .cap = std::chrono::seconds{1}, .immediate = 1};
+    /// Told of connections that are opened or lost, and of blocking callers that take one
+    /// (`Observer::on_connection`, `on_pool_wait`). It must outlive all handles of the client. Null: nobody
+    /// is told.
+    Observer* observer{nullptr};
 
     /// The options in a URL of one of these forms:
     ///
@@ -118,6 +123,12 @@ std::optional<std::string> wrong_name_space(std::string_view name);
 std::optional<std::string> wrong_prefix(std::string_view prefix);
 /// What a call says when the options want TLS and nobody has brought TLS along; nothing where that is not so.
 std::optional<Failure> missing_tls(Options const& options);
+/// Tells the observer of the options. Not to be called under a mutex.
+inline void observe_connection(Options const& options, ConnectionEvent::Kind kind, Errc result) noexcept
+{
+    if (options.observer != nullptr)
+        options.observer->on_connection({kind, {"redis", options.name_space, "redis"}, result});
+}
 
 }  // namespace detail
 

@@ -14,9 +14,11 @@
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
+#include <interlock/core/observer.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -74,10 +76,13 @@ public:
     };
 
     /// `store`: the name with which the texts of failures begin. `most`: how many connections there may be.
-    /// `most_waiting`: how many callers may wait for one.
-    ConnectionPool(std::string store, std::size_t most, std::size_t most_waiting, R runtime = {})
+    /// `most_waiting`: how many callers may wait for one. `observer` is told of connections and of waits as
+    /// those of `info`, whose texts must outlive the pool; null: nobody is.
+    ConnectionPool(
+        std::string store, std::size_t most, std::size_t most_waiting, R runtime = {},
+        Observer* observer = nullptr, StoreInfo info = {})
         : store_(std::move(store)), most_(most), most_waiting_(most_waiting), runtime_(std::move(runtime)),
-          generation_(runtime_.generation())
+          generation_(runtime_.generation()), observer_(observer), info_(info)
     {}
     ConnectionPool(ConnectionPool const&) = delete;
     ConnectionPool& operator=(ConnectionPool const&) = delete;
@@ -110,6 +115,16 @@ public:
     }
 
 private:
+    template <class Open>
+    Outcome<Lease> take_one(TimePoint until, bool& fresh, Open& open, std::chrono::nanoseconds& waited);
+
+    void observe(ConnectionEvent::Kind kind, Errc result = Errc::ok) const noexcept
+    {
+        if (observer_ != nullptr)
+            observer_->on_connection({kind, info_, result});
+    }
+    void observe_wait(Errc result, std::chrono::nanoseconds waited) const;
+
     void put_back(std::unique_ptr<C> connection) noexcept;
 
     // A connection is gone, and somebody else may open one.
@@ -120,6 +135,8 @@ private:
     std::size_t most_waiting_;
     [[no_unique_address]] R runtime_;
     std::uint64_t generation_;  // the process that made the pool
+    Observer* observer_;
+    StoreInfo info_;
     mutable std::mutex mutex_;
     std::condition_variable returned_;      // a connection was given back, or there may be one more
     std::vector<std::unique_ptr<C>> idle_;  // the most recently used one last

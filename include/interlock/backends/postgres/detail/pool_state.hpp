@@ -99,7 +99,13 @@ private:
     std::uint64_t generation_;  // the process that made the pool
     std::shared_ptr<Subscriber<R>> subscriber_;
     std::atomic<std::uint64_t> schema_{0};  // see `schema`
-    ConnectionPool<Connection, R> pool_{"postgres", options_.max_connections, options_.max_waiting, runtime_};
+    ConnectionPool<Connection, R> pool_{
+        "postgres",
+        options_.max_connections,
+        options_.max_waiting,
+        runtime_,
+        options_.observer,
+        {"postgres", options_.name_space, "postgresql"}};
 };
 
 }  // namespace detail

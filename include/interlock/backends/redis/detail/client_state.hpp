@@ -289,7 +289,13 @@ private:
     std::once_flag shared_made_;
     std::unique_ptr<PipelineHandle<R>> shared_;  // of all asynchronous calls, once there was one
     std::shared_ptr<Subscriber> subscriber_;
-    Pool pool_{"redis", options_.max_connections, options_.max_waiting, runtime_};  // of the blocking calls
+    Pool pool_{
+        "redis",
+        options_.max_connections,
+        options_.max_waiting,
+        runtime_,
+        options_.observer,
+        {"redis", options_.name_space, "redis"}};  // of the blocking calls
     mutable std::mutex mutex_;                                                      // of `check_`
     std::optional<ServerCheck> check_;  // what the server has said, once it was asked
     std::atomic<CompareAndDelete> compare_and_delete_{CompareAndDelete::unknown};

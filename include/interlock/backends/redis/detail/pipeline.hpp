@@ -26,6 +26,7 @@
 #include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/kit/assertion.hpp>
+#include <interlock/core/observer.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/alarm.hpp>
 #include <interlock/core/runtime/runtime.hpp>
@@ -374,6 +375,8 @@ private:
         queue_.lost(code, std::move(detail));
         wire_->close_socket();
         settle(lock);
+        lock = Lock{};  // whatever has become of it: nobody is told under a mutex
+        observe_connection(options_, ConnectionEvent::Kind::lost, code);
     }
     [[gnu::cold]] void settle(Lock& lock)
     {
@@ -404,12 +407,14 @@ private:
     }
     [[gnu::cold]] void connected()
     {
+        observe_connection(options_, ConnectionEvent::Kind::opened, Errc::ok);
         Lock lock(mutex_);
         queue_.connected();
         advance(lock);
     }
     [[gnu::cold]] void connect_failed(Failure failure)
     {
+        observe_connection(options_, ConnectionEvent::Kind::failed, failure.errc());
         Lock lock(mutex_);
         close_connection();
         queue_.connect_failed(std::move(failure), runtime_.now(), runtime_.random_bits());

@@ -13,6 +13,30 @@ template <class Open>
 Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take(
     TimePoint until, bool& fresh, Open open)
 {
+    std::chrono::nanoseconds waited{0};
+    auto taken = take_one(until, fresh, open, waited);
+    if (observer_ != nullptr)
+        observe_wait(taken.errc(), waited);
+    return taken;
+}
+
+template <class C, class R>
+void ConnectionPool<C, R>::observe_wait(Errc result, std::chrono::nanoseconds waited) const
+{
+    PoolWaitEvent event{info_, result, waited, 0, 0};
+    {
+        std::lock_guard lock(mutex_);
+        event.connections = count_;
+        event.waiting = waiting_;
+    }
+    observer_->on_pool_wait(event);
+}
+
+template <class C, class R>
+template <class Open>
+Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take_one(
+    TimePoint until, bool& fresh, Open& open, std::chrono::nanoseconds& waited)
+{
     for (;;) {
         std::unique_ptr<C> connection;
         {
@@ -24,9 +48,11 @@ Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take(
                 if (waiting_ >= most_waiting_)
                     return Failure{Errc::overloaded, store_ + ": too many callers wait for a connection"};
                 ++waiting_;
+                auto const began = runtime_.now();
                 while (idle_.empty() && count_ >= most_ && runtime_.now() < until)
                     runtime_.wait_until(returned_, lock, until);
                 --waiting_;
+                waited += runtime_.now() - began;
                 if (idle_.empty() && count_ >= most_)
                     return Failure{
                         Errc::overloaded,
@@ -50,14 +76,18 @@ Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take(
             }
             connection.reset();
             lose();
+            observe(ConnectionEvent::Kind::lost);
             continue;
         }
         fresh = true;
         try {
             auto opened = open();
-            if (opened)
+            if (opened) {
+                observe(ConnectionEvent::Kind::opened);
                 return Lease{this, *std::move(opened)};
+            }
             lose();
+            observe(ConnectionEvent::Kind::failed, opened.errc());
             return std::move(opened).failure();
         } catch (...) {
             lose();
@@ -85,7 +115,8 @@ void ConnectionPool<C, R>::put_back(std::unique_ptr<C> connection) noexcept
         return;  // in a forked child nobody may ever unlock the parent's mutex
     if (!connection->reusable()) {
         connection.reset();
-        return lose();
+        lose();
+        return observe(ConnectionEvent::Kind::lost);
     }
     try {
         std::lock_guard lock(mutex_);

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// What an observer is told of a pool: connections that come and go, and callers that wait for one.
+
+#include <interlock/core/kit/connection_pool.hpp>
+
+#include "support/catch.hpp"
+#include "support/connection_notes.hpp"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace connection_events_test {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+
+struct Connection {
+    bool fit() const noexcept { return good; }
+    bool reusable() const noexcept { return good; }
+    bool good{true};
+};
+
+TimePoint in(std::chrono::nanoseconds time)
+{
+    return SystemRuntime{}.now() + time;
+}
+
+TEST_CASE("a pool tells of its connections and of those who wait", "[core][connection_pool]")
+{
+    interlock_test::ConnectionNotes notes;
+    ConnectionPool<Connection> pool{"somewhere", 1, 1, {}, &notes, {"somewhere", "here", "some_sql"}};
+    auto const open = [] { return Outcome<std::unique_ptr<Connection>>{std::make_unique<Connection>()}; };
+    bool fresh = false;
+    auto lease = pool.take(in(10s), fresh, open).value();
+    CHECK(notes.words() == std::vector<std::string>{"some_sql opened"});
+    REQUIRE(notes.waits().size() == 1);
+    CHECK(notes.waits()[0].waited == 0ns);
+    CHECK(notes.waits()[0].connections == 1);
+
+    std::thread waiter([&] {
+        bool of_waiter = false;
+        static_cast<void>(pool.take(in(10s), of_waiter, open));
+    });
+    bool told = false;
+    while (!told) {  // one waits: the next is one too many
+        told = pool.take(in(20ms), fresh, open).errc() == Errc::overloaded && notes.waits().size() > 1;
+        std::this_thread::sleep_for(1ms);
+    }
+    lease.release();
+    waiter.join();
+    auto const waits = notes.waits();
+    CHECK(waits.back().result == Errc::ok);
+    CHECK(waits.back().waited > 0ns);
+    CHECK(waits[1].result == Errc::overloaded);
+
+    lease = pool.take(in(10s), fresh, open).value();
+    lease->good = false;
+    lease.release();
+    CHECK(notes.words().back() == "some_sql lost");
+    auto const refuse = [] { return Outcome<std::unique_ptr<Connection>>{Errc::unavailable}; };
+    CHECK(pool.take(in(10s), fresh, refuse).errc() == Errc::unavailable);
+    CHECK(notes.words().back() == "some_sql failed");
+    CHECK(notes.waits().back().result == Errc::unavailable);
+}
+
+}  // namespace connection_events_test
