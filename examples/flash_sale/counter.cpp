@@ -4,8 +4,11 @@
 
 #include <interlock/core/format.hpp>
 #include <interlock/interlock.hpp>
+#include <interlock/observability/observers.hpp>
+#include <interlock/observability/timeline.hpp>
 
 #include "processes.hpp"
+#include "report.hpp"
 #include "unguarded.hpp"
 #ifdef FLASH_SALE_POSTGRES
 #include <interlock/backends/postgres/backend.hpp>
@@ -26,6 +29,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
+#include <fstream>
 #include <functional>
 #include <future>
 #include <string_view>
@@ -276,13 +281,60 @@ public:
     std::atomic<std::uint64_t> retries{0};
 };
 
+/// A meter, and, where the user wants one, a timeline.
+class Watchers {
+public:
+    Watchers(Options const& options, Share share)
+    {
+        std::vector<il::Observer*> all{&meter};
+        if (options.timeline) {
+            il::TimelineOptions drawn;
+            drawn.process = static_cast<int>(share.number) + 1;
+            drawn.process_name = fmt::format("process {}", drawn.process);
+            all.push_back(&timeline_.emplace(drawn));
+        }
+        observers_.emplace(std::move(all));
+    }
+    il::Observer& observer() noexcept { return timeline_ ? static_cast<il::Observer&>(*observers_) : meter; }
+    /// Its events, separated by commas.
+    std::string drawn() const { return timeline_ ? timeline_->events() : std::string{}; }
+
+    Meter meter;
+
+private:
+    std::optional<il::TimelineObserver> timeline_;
+    std::optional<il::Observers> observers_;
+};
+
+/// Where a process leaves its part of the timeline for the one that started it.
+std::string part_of_timeline(std::string const& path, Policy policy, std::size_t share)
+{
+    return fmt::format("{}.{}-{}", path, name_of(policy), share);
+}
+
+std::string joined_timeline(std::string const& path, Policy policy, std::size_t shares)
+{
+    std::string all = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
+    bool first = true;
+    for (std::size_t share = 0; share < shares; ++share) {
+        auto const part = part_of_timeline(path, policy, share);
+        std::ifstream file(part, std::ios::binary);
+        std::string const events{std::istreambuf_iterator<char>(file), {}};
+        std::remove(part.c_str());
+        if (!events.empty() && !std::exchange(first, false))
+            all += ",\n";
+        all += events;
+    }
+    return all += "\n]}\n";
+}
+
 /// Sells the orders of one share.
 void sell_share(
     Policy policy, std::string const& url, il::StateRepository<Stock> const& store, Queue& queue,
-    Meter& meter, Options const& options)
+    il::Observer& observer, Options const& options)
 {
     auto const sell_by = [&](auto const& way) { let_workers_sell(way, queue, options); };
-    il::ServiceOptions const watched{.observer = &meter};
+    il::ServiceOptions const watched{.observer = &observer};
     il::SetNxLock const lock{.lock = {.ttl = lease}};
     switch (policy) {
     case Policy::unguarded: sell_by(Nameless{{Unguarded{}, store, watched}}); break;
@@ -346,12 +398,15 @@ Result hold_sale(Policy policy, Input const& input, Options const& options, Prog
         result.conflicts = end.conflicts;
         result.retries = end.retries;
         result.processes_lost = end.lost;
+        if (options.timeline)
+            result.timeline = joined_timeline(*options.timeline, policy, options.processes);
     } else {
-        Meter meter;
+        Watchers watchers(options, Share{});
         Queue queue(input, Share{}, answered);
-        sell_share(policy, url, store, queue, meter, options);
-        result.conflicts = meter.conflicts;
-        result.retries = meter.retries;
+        sell_share(policy, url, store, queue, watchers.observer(), options);
+        result.conflicts = watchers.meter.conflicts;
+        result.retries = watchers.meter.retries;
+        result.timeline = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n" + watchers.drawn() + "\n]}\n";
     }
     result.seconds = std::chrono::steady_clock::now() - start;
 
@@ -364,13 +419,16 @@ Result hold_sale(Policy policy, Input const& input, Options const& options, Prog
 void serve_share(Input const& input, Options const& options)
 {
     auto const store = open_store(options.backend);
-    Meter meter;
+    auto const policy = options.policies.front();
+    Watchers watchers(options, options.share.value());
     Answered const tell = [&](std::size_t row, Reply reply) {
-        tell_parent({row, std::move(reply), meter.conflicts, meter.retries});
+        tell_parent({row, std::move(reply), watchers.meter.conflicts, watchers.meter.retries});
     };
     Queue queue(input, options.share.value(), tell);
     wait_for_start();
-    sell_share(options.policies.front(), options.backend, store, queue, meter, options);
+    sell_share(policy, options.backend, store, queue, watchers.observer(), options);
+    if (options.timeline)
+        write_text(part_of_timeline(*options.timeline, policy, options.share->number), watchers.drawn());
 }
 
 }  // namespace flash_sale

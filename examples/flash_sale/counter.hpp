@@ -51,6 +51,7 @@ struct Result {
     std::uint64_t retries{0};
     std::size_t processes_lost{0};  // ended before they had served their orders
     std::chrono::duration<double> seconds{0};
+    std::string timeline;  // when it was asked for
 };
 
 /// Told about every order that was answered; called by all workers.

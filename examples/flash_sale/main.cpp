@@ -8,10 +8,11 @@
 //
 // The order of reading: sale.hpp (the business), counter.cpp (the library at work), unguarded.hpp (a policy
 // of one's own, and a bad one), processes.cpp (several processes at one stock, some of which are killed),
-// audit.cpp (how the books are checked).
+// audit.cpp (how the books are checked), chart.cpp (the result as a picture).
 
 #include <fmt/format.h>
 
+#include "chart.hpp"
 #include "counter.hpp"
 #include "options.hpp"
 #include "orders.hpp"
@@ -53,12 +54,16 @@ bool hold_sales(Input const& input, Options const& options)
             write_ledger(*path, ledger(result));
         if (auto const path = output_path(options.final_stock, policy, options.policies.size()))
             write_stock(*path, result.final_stock);
+        if (auto const path = timeline_path(options.timeline, policy, options.policies.size()))
+            write_text(*path, result.timeline);
         if (options.json)
             print_json(summaries.back(), options);
         print_violations(summaries.back());
     }
     if (!options.json)
         print_table(summaries, options);
+    if (options.chart)
+        write_text(*options.chart, chart_of(summaries, options));
     return std::all_of(summaries.begin(), summaries.end(), [](Summary const& summary) {
         return summary.violations.empty();
     });
@@ -84,6 +89,11 @@ int main(int argc, char** argv)
             for (auto const& wanted : {options.ledger, options.final_stock})
                 if (auto const path = output_path(wanted, policy, options.policies.size()))
                     check_writable(*path);
+        for (auto const policy : options.policies)
+            if (auto const path = timeline_path(options.timeline, policy, options.policies.size()))
+                check_writable(*path);
+        if (options.chart)
+            check_writable(*options.chart);
         return hold_sales(input, options) ? 0 : 1;
     } catch (BadOption const& error) {
         fmt::print(stderr, "flash_sale: {}\n", error.what());

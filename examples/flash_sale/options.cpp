@@ -99,6 +99,10 @@ Output
   --final-stock FILE sku,quantity
                      With --policy all, one file for each policy but 'unguarded': ledger.csv becomes
                      ledger-optimistic.csv and so on
+  --timeline FILE    who held which item when, and who waited: https://ui.perfetto.dev opens it. One file
+                     for each policy, as above, of 'unguarded', too. A process that was killed has drawn
+                     nothing
+  --chart FILE       an SVG of what was sold, refused and oversold, and of the waits, for all policies
   --json             one object per policy instead of the table
   --help             this text
 
@@ -138,6 +142,8 @@ void check(Options& options, std::string_view generator_option)
             "--backend names one name space, but every policy needs its own; name one --policy, too");
     if (options.ledger && options.ledger == options.final_stock)
         throw BadOption("--ledger and --final-stock name the same file");
+    if (options.chart && options.chart == options.timeline)
+        throw BadOption("--chart and --timeline name the same file");
 }
 
 }  // namespace
@@ -192,6 +198,10 @@ Options parse_options(std::vector<std::string_view> const& arguments)
             options.ledger = value();
         else if (option == "--final-stock")
             options.final_stock = value();
+        else if (option == "--timeline")
+            options.timeline = value();
+        else if (option == "--chart")
+            options.chart = value();
         else if (option == "--async")
             options.async = true;
         else if (option == "--json")
@@ -214,6 +224,14 @@ std::optional<std::string> output_path(
         return path;
     if (policy == Policy::unguarded)
         return std::nullopt;
+    return timeline_path(path, policy, policies_that_run);
+}
+
+std::optional<std::string> timeline_path(
+    std::optional<std::string> const& path, Policy policy, std::size_t policies_that_run)
+{
+    if (!path || policies_that_run == 1)
+        return path;
     std::filesystem::path const whole(*path);
     auto const file =
         fmt::format("{}-{}{}", whole.stem().string(), name_of(policy), whole.extension().string());

@@ -39,6 +39,8 @@ struct Options {
     std::optional<Share> share;  // in a process that another one started: what it has to serve
     std::optional<std::string> ledger;
     std::optional<std::string> final_stock;
+    std::optional<std::string> timeline;
+    std::optional<std::string> chart;
     bool json{false};
     bool help{false};
     std::vector<std::string_view> arguments;  // all of this as it was given
@@ -57,6 +59,11 @@ extern std::string_view const usage;
 /// Where the ledger or the final stock of `policy` goes: `path` itself when one policy runs; with several,
 /// `ledger.csv` becomes `ledger-optimistic.csv`, and `unguarded`, which keeps no records, writes none.
 std::optional<std::string> output_path(
+    std::optional<std::string> const& path, Policy policy, std::size_t policies_that_run);
+
+/// Where the timeline of `policy` goes: `path` itself when one policy runs; with several, `run.json` becomes
+/// `run-optimistic.json`, and so on.
+std::optional<std::string> timeline_path(
     std::optional<std::string> const& path, Policy policy, std::size_t policies_that_run);
 
 /// Of the store at this address; the store itself is not asked.

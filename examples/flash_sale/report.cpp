@@ -21,16 +21,6 @@ namespace {
     throw BadOutput(fmt::format("{}: cannot be written: {}", path, std::strerror(errno)));
 }
 
-void write_file(std::string const& path, std::string const& text)
-{
-    auto* const file = std::fopen(path.c_str(), "wb");
-    if (file == nullptr)
-        cannot_write(path);
-    bool const written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-    if (std::fclose(file) != 0 || !written)
-        cannot_write(path);
-}
-
 std::string quoted(std::string const& text)
 {
     std::string out = "\"";
@@ -47,6 +37,16 @@ std::string quoted(std::string const& text)
 
 }  // namespace
 
+void write_text(std::string const& path, std::string const& text)
+{
+    auto* const file = std::fopen(path.c_str(), "wb");
+    if (file == nullptr)
+        cannot_write(path);
+    bool const written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+    if (std::fclose(file) != 0 || !written)
+        cannot_write(path);
+}
+
 void check_writable(std::string const& path)
 {
     auto* const file = std::fopen(path.c_str(), "ab");
@@ -62,7 +62,7 @@ void write_ledger(std::string const& path, std::vector<Record> const& ledger)
         fmt::format_to(
             std::back_inserter(text), "{},{},{},{},{}\n", sequence, csv_field(sale.order_id),
             csv_field(sale.customer), csv_field(sale.sku), sale.quantity);
-    write_file(path, text);
+    write_text(path, text);
 }
 
 void write_stock(std::string const& path, std::vector<Stock> const& stock)
@@ -70,7 +70,7 @@ void write_stock(std::string const& path, std::vector<Stock> const& stock)
     std::string text = "sku,quantity\n";
     for (auto const& row : stock)
         fmt::format_to(std::back_inserter(text), "{},{}\n", csv_field(row.sku), row.quantity);
-    write_file(path, text);
+    write_text(path, text);
 }
 
 void print_table(std::vector<Summary> const& summaries, Options const& options)

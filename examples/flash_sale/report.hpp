@@ -52,6 +52,7 @@ public:
 };
 void write_ledger(std::string const& path, std::vector<Record> const& ledger);
 void write_stock(std::string const& path, std::vector<Stock> const& stock);
+void write_text(std::string const& path, std::string const& text);
 void check_writable(std::string const& path);
 
 void print_table(std::vector<Summary> const& summaries, Options const& options);

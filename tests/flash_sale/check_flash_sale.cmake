@@ -200,6 +200,28 @@ accepted("no orders" --orders orders.csv --stock stock.csv --final-stock final.c
 same("no orders" final.csv "${good_stock}")
 same("no orders" ledger.csv "sequence,order_id,customer,sku,quantity\n")
 
+# Pictures: a timeline for each policy, which is JSON with a row per item, and one chart.
+file(WRITE "${WORK}/orders.csv" "${good_orders}")
+accepted("pictures" --orders orders.csv --stock stock.csv --timeline run.json --chart chart.svg)
+foreach(policy IN ITEMS unguarded optimistic pessimistic lock idempotent)
+    file(READ "${WORK}/run-${policy}.json" run)
+    string(JSON events ERROR_VARIABLE error LENGTH "${run}" traceEvents)
+    if(error OR events LESS 4)
+        failed("pictures: the timeline of ${policy} has ${events} events: ${error}")
+    endif()
+    if(NOT run MATCHES "\"name\":\"process_name\",\"args\":{\"name\":\"a\"}")
+        failed("pictures: the timeline of ${policy} has no row for the item a")
+    endif()
+endforeach()
+file(READ "${WORK}/run-lock.json" run)
+if(NOT run MATCHES "\"ph\":\"X\",\"cat\":\"lock\",\"name\":\"held")
+    failed("pictures: nobody holds a lock in the timeline of 'lock'")
+endif()
+file(READ "${WORK}/chart.svg" chart)
+if(NOT chart MATCHES "^<svg .*>unguarded<.*>idempotent<.*</svg>\n$")
+    failed("pictures: the chart is '${chart}'")
+endif()
+
 # Many orders that it has never seen.
 execute_process(COMMAND "${CHECKER}" --make ${ROWS} orders.csv stock.csv WORKING_DIRECTORY "${WORK}"
     RESULT_VARIABLE code OUTPUT_VARIABLE made)
