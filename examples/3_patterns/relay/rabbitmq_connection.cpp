@@ -4,9 +4,15 @@
 
 #include "amqp_connection.hpp"
 
+#if __has_include(<rabbitmq-c/amqp.h>)  // since 0.12; the names without a folder warn then
+#include <rabbitmq-c/amqp.h>
+#include <rabbitmq-c/framing.h>
+#include <rabbitmq-c/tcp_socket.h>
+#else
 #include <amqp.h>
 #include <amqp_framing.h>
 #include <amqp_tcp_socket.h>
+#endif
 
 #include <string_view>
 #include <utility>
