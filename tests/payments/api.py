@@ -6,12 +6,14 @@
 What the service answers, on any store, each answer held against the service's own openapi.json.
 """
 
+import email.utils
 import http.client
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import time
 import uuid
 
 sys.dont_write_bytecode = True
@@ -202,6 +204,8 @@ def check_pages(caller):
     caller.get("/openapi.json", "/openapi.json", 200)
     page = caller.get("/", "/", 200)
     expect(b"<title>" in page.body, "the page")
+    date = email.utils.parsedate_to_datetime(page.headers["Date"])
+    expect(abs(date.timestamp() - time.time()) < 60, f"Date: {page.headers['Date']}")
 
 
 def check_connections(service):

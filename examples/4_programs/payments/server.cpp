@@ -10,6 +10,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <chrono>
@@ -32,6 +33,13 @@ void tell(std::exception_ptr failed)
     } catch (std::exception const& error) {
         fmt::print(stderr, "payments: {}\n", error.what());
     }
+}
+
+/// Now, as the field Date writes it.
+std::string http_date()
+{
+    auto const now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    return fmt::format("{:%a, %d %b %Y %H:%M:%S GMT}", fmt::gmtime(now));
 }
 
 }  // namespace
@@ -87,6 +95,7 @@ asio::awaitable<void> Server::serve(Stream stream)
             break;  // nobody is there any more, or what they send is no HTTP
         }
         goes_on = !error && parser.get().keep_alive() && !stopping_;
+        answer.set(http::field::date, http_date());
         answer.keep_alive(goes_on);
         answer.prepare_payload();
         stream.expires_after(10s);
