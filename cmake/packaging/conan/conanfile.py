@@ -14,6 +14,7 @@ PACKAGES = {
     "hiredis": ("hiredis/[>=0.14]", "hiredis::hiredis"),
     "libpq": ("libpq/[>=10]", "libpq::libpq"),
     "libpqxx": ("libpqxx/[>=6.4]", "libpqxx::libpqxx"),
+    "opentelemetry_cpp": ("opentelemetry-cpp/[>=1.16]", "opentelemetry-cpp::opentelemetry_common"),
     "openssl": ("openssl/[>=1.1.1]", "openssl::openssl"),
     "prometheus_cpp": ("prometheus-cpp/[>=1.0]", "prometheus-cpp::prometheus-cpp-core"),
 }
@@ -28,12 +29,19 @@ class InterlockConan(ConanFile):
     settings = "os", "arch", "compiler", "build_type"
     # Each component that needs more than the core does. The others are always there.
     options = {
+        "opentelemetry": [True, False],
         "postgres": [True, False],
         "prometheus": [True, False],
         "redis": [True, False],
         "redis_tls": [True, False],
     }
-    default_options = {"postgres": False, "prometheus": False, "redis": False, "redis_tls": False}
+    default_options = {
+        "opentelemetry": False,
+        "postgres": False,
+        "prometheus": False,
+        "redis": False,
+        "redis_tls": False,
+    }
     no_copy_source = True
 
     @property

@@ -4,6 +4,7 @@ get_filename_component(SOURCE_PATH "${CURRENT_PORT_DIR}/../../.." ABSOLUTE)
 set(VCPKG_BUILD_TYPE release)  # only headers: there is nothing that a debug build would have besides
 vcpkg_check_features(OUT_FEATURE_OPTIONS FEATURE_OPTIONS
     FEATURES
+        opentelemetry INTERLOCK_OPENTELEMETRY
         postgres INTERLOCK_POSTGRES
         prometheus INTERLOCK_PROMETHEUS
         redis INTERLOCK_REDIS
