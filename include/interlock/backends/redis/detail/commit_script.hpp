@@ -36,7 +36,8 @@ if #KEYS == 3 then
     local fit = #how == 33
     if sub(how, 66) == '1' and redis.acl_check_cmd('DEL', KEYS[3]) then
       local record = call('GET', KEYS[3])
-      local size = record and sub(record, 49, 49) == 'h' and tonumber(sub(record, 50, 51), 16)
+      local size = record and #record > 64 and sub(record, 49, 49) == 'h'
+      size = size and tonumber(sub(record, 50, 51), 16)
       fit = record and #record <= (size and 80 + size + -size % 16 or 64) and
             sub(record, 1, 16) == sub(how, 34, 49) and sub(how, 50, 65) >= sub(record, 33, 48)
     end
@@ -240,7 +241,8 @@ if #KEYS == 6 and #ARGV == 7 then
     local fit, log = #how == 33, KEYS[4]
     if sub(how, 66) == '1' and redis.acl_check_cmd('DEL', KEYS[3]) then
       local record = call('GET', KEYS[3])
-      local size = record and sub(record, 49, 49) == 'h' and tonumber(sub(record, 50, 51), 16)
+      local size = record and #record > 64 and sub(record, 49, 49) == 'h'
+      size = size and tonumber(sub(record, 50, 51), 16)
       fit = record and #record <= (size and 80 + size + -size % 16 or 64) and
             sub(record, 1, 16) == sub(how, 34, 49) and sub(how, 50, 65) >= sub(record, 33, 48)
     end

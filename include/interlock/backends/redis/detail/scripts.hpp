@@ -352,7 +352,7 @@ local count = #ARGV
 if count == 1 then
   local record = call('GET', KEYS[2])
   if record and sub(record, 1, 16) == ARGV[1] then
-    local size = sub(record, 49, 49) == 'h' and tonumber(sub(record, 50, 51), 16)
+    local size = #record > 64 and sub(record, 49, 49) == 'h' and tonumber(sub(record, 50, 51), 16)
     if #record <= (size and 80 + size + -size % 16 or 64) then
       call('DEL', KEYS[2])
       return 1
