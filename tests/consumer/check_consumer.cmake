@@ -190,7 +190,11 @@ elseif(CASE MATCHES "^pkg_config_(.+)$")
     run(${CMAKE_COMMAND} -E env "PKG_CONFIG_PATH=${folder}" "${pkg_config}" --cflags --libs ${module})
     string(STRIP "${output}" output)
     separate_arguments(flags UNIX_COMMAND "${output}")
-    compiled(${source} ${flags})
+    # What needs no library of its own compiles if the core does, and takes as long.
+    components_with_needs(linked)
+    if(component IN_LIST linked OR component STREQUAL "core")
+        compiled(${source} ${flags})
+    endif()
 
 # From a repository.
 elseif(CASE STREQUAL "clone")
