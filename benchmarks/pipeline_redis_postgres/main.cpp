@@ -22,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <iterator>
 #include <stdexcept>
 #include <string>
@@ -171,7 +172,23 @@ struct AfterKills {
     double doubled{0};
     double lost{0};
     double seconds{0};  // until the last one was done
+    double kills{0};    // that came before all was done
 };
+
+enum class Heard : unsigned char { line, nothing, all_done };
+
+/// Waits for the next line of a worker. `look` tells whether all is done.
+Heard listen(bench::Process& worker, std::function<bool()> const& look)
+{
+    for (int silent = 0; silent < 20; ++silent)
+        try {
+            return worker.line(std::chrono::seconds{1}) ? Heard::line : Heard::nothing;
+        } catch (std::runtime_error const&) {
+            if (look())
+                return Heard::all_done;
+        }
+    return Heard::nothing;
+}
 
 AfterKills kill_workers(Course& course, Rival const& rival, long jobs, int kills)
 {
@@ -180,26 +197,25 @@ AfterKills kill_workers(Course& course, Rival const& rival, long jobs, int kills
     auto const begin = steady_clock::now();
     auto const patience = std::chrono::seconds{course.size(180, 8)};
     auto const since = [&] { return std::chrono::duration<double>(steady_clock::now() - begin).count(); };
-    for (int i = 0; i < kills; ++i) {
-        auto worker = course.start(rival, run, "worker", jobs);
-        try {
-            for (long done = 0; done < jobs / (kills + 2) && steady_clock::now() < begin + patience;
-                 done += 50)
-                if (!worker.line(std::chrono::seconds{20}))
-                    throw std::runtime_error(std::string(rival.name) + ": the worker ended");
-        } catch (std::runtime_error const&) {
-            break;  // it has nothing to do that it can see
-        }
-    }  // the worker's end is a SIGKILL
-    auto const worker = course.start(rival, run, "worker", jobs);
     AfterKills after;
-    for (auto effects = course.ask(rival, run, "effects", jobs, "effects");;
-         effects = course.ask(rival, run, "effects", jobs, "effects")) {
-        after = {effects.at(1), static_cast<double>(jobs) - effects.at(0), since()};
-        if (after.lost == 0 || steady_clock::now() > begin + patience)
-            return after;
+    auto const look = [&] {
+        auto const effects = course.ask(rival, run, "effects", jobs, "effects");
+        after = {effects.at(1), static_cast<double>(jobs) - effects.at(0), since(), after.kills};
+        return after.lost == 0;
+    };
+    auto heard = Heard::line;
+    for (int i = 0; i < kills && heard == Heard::line; ++i) {
+        auto worker = course.start(rival, run, "worker", jobs);
+        for (long done = 0; done < jobs / (kills + 2) && heard == Heard::line; done += 50)
+            heard = steady_clock::now() < begin + patience ? listen(worker, look) : Heard::nothing;
+        after.kills += heard == Heard::line ? 1 : 0;
+    }  // the worker's end is a SIGKILL; one that says nothing has nothing to do that it can see
+    if (heard == Heard::all_done)
+        return after;
+    auto const worker = course.start(rival, run, "worker", jobs);
+    while (!look() && steady_clock::now() < begin + patience)
         std::this_thread::sleep_for(std::chrono::milliseconds{500});
-    }
+    return after;
 }
 
 void kill(Course& course)
@@ -213,7 +229,8 @@ void kill(Course& course)
         contestants.push_back({rival.name, nullptr, {}});
         auto const none = bench::not_measured;
         all.push_back(
-            rival.words.empty() ? AfterKills{none, none, none} : kill_workers(course, rival, jobs, kills));
+            rival.words.empty() ? AfterKills{none, none, none, none}
+                                : kill_workers(course, rival, jobs, kills));
     }
     auto const show = [&](char const* what, char const* unit, double AfterKills::* member) {
         std::vector<std::vector<double>> figures;
@@ -227,6 +244,7 @@ void kill(Course& course)
     show("doubled", "jobs", &AfterKills::doubled);
     show("not done in time", "jobs", &AfterKills::lost);
     show("the last one after, or given up", "seconds", &AfterKills::seconds);
+    show("kills before that", "kills", &AfterKills::kills);
     for (std::size_t i = 0; i < course.ours().size(); ++i)
         if (all[i].doubled > 0 || all[i].lost > 0)
             throw std::runtime_error(contestants[i].name + " has doubled or lost jobs");

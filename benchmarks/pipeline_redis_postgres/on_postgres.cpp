@@ -32,7 +32,7 @@ class Postgres {
     using Places = il::TransactionService<il::Cursor, il::PessimisticRowLock, Cursors>;
 
 public:
-    Postgres(il::postgres::Pool const& pool, std::string address, std::string const& table)
+    Postgres(il::postgres::Pool const& pool, std::string address, std::string const& table, std::size_t batch)
         : address_(std::move(address)), table_(table), events{pool, {.partitions = 4}},
           effects{pool, {.table = table, .key = "job"}}, cursors{pool},
           add_(
@@ -42,7 +42,7 @@ public:
               events,
               Places{il::PessimisticRowLock{.missing = il::Missing::create}, cursors},
               "batches",
-              {.batch = 1000}}
+              {.batch = batch}}
     {
         il::postgres::create_schema(pool).value();
         events.create_schema().value();
@@ -103,5 +103,7 @@ void on_postgres(Plan const& plan)
             "CREATE TABLE IF NOT EXISTS " + table +
             " (job text PRIMARY KEY, count int NOT NULL, version bigint NOT NULL DEFAULT 1)");
     }
-    pipeline::Ours<Postgres>{Postgres{il::postgres::Pool{options}, plan.address, table}}.carry_out(plan);
+    pipeline::Ours<Postgres>{
+        Postgres{il::postgres::Pool{options}, plan.address, table, pipeline::batch_of(plan)}}
+        .carry_out(plan);
 }

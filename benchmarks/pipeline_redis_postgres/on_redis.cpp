@@ -36,7 +36,7 @@ class Redis {
     using Service = il::TransactionService<Done, il::OptimisticVersioning, Models>;
 
 public:
-    Redis(il::redis::Client const& client, std::string const& run)
+    Redis(il::redis::Client const& client, std::string const& run, std::size_t batch)
         : events{client, {.name_space = "jobs" + run, .shards = 4}},
           effects{client, {.name_space = "effects" + run}}, cursors{client, {.name_space = "cursors" + run}},
           done_{client, {.name_space = "done" + run}},
@@ -45,7 +45,7 @@ public:
               Service{il::OptimisticVersioning{.missing = il::Missing::create}, done_},
               "batches",
               &Done::place,
-              {.batch = 1000}}
+              {.batch = batch}}
     {}
 
     std::size_t handle_batch(unsigned partition) const
@@ -89,5 +89,6 @@ void on_redis(Plan const& plan)
 {
     il::redis::Options options;
     options.unix_path = plan.address;
-    pipeline::Ours<Redis>{Redis{il::redis::Client{options}, plan.run}}.carry_out(plan);
+    pipeline::Ours<Redis>{Redis{il::redis::Client{options}, plan.run, pipeline::batch_of(plan)}}.carry_out(
+        plan);
 }

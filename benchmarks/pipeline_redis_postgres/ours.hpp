@@ -49,6 +49,13 @@ inline long job_of(il::Event const& event)
     return event.as<Job>().value().number;
 }
 
+/// How many events are one commit at most. A worker that is to be killed takes few, so that there are kills
+/// while it works.
+inline std::size_t batch_of(Plan const& plan)
+{
+    return plan.work == "worker" ? 100 : 1000;
+}
+
 inline double seconds_since(clock::time_point begin)
 {
     return std::chrono::duration<double>(clock::now() - begin).count();
