@@ -11,18 +11,23 @@ namespace detail {
 
 /// One that waits for the store, and others wait behind it. They ask it why, on their own threads: under
 /// the mutex of their queue, and only between the moments at which it says that they may, and that they may
-/// not any more, under that mutex, too. So whatever it asks belongs to one thread at a time.
-class PendingReason {
-public:
-    /// `ok`: nothing is known. It must not take the mutex.
-    virtual Failure pending_reason() noexcept = 0;
+/// not any more, under that mutex, too. So whatever it asks belongs to one thread at a time. The queue
+/// keeps this, and not each of those that wait, of whom there may be many.
+struct PendingReason {
+    void* whom{nullptr};  ///< null: nobody may be asked
+    Failure (*ask)(void* whom) noexcept {nullptr};
 
-protected:
-    PendingReason() = default;
-    PendingReason(PendingReason const&) = default;
-    PendingReason& operator=(PendingReason const&) = default;
-    ~PendingReason() = default;
+    explicit operator bool() const noexcept { return whom != nullptr; }
+    /// `ok`: nothing is known.
+    Failure reason() const noexcept { return ask(whom); }
 };
+
+/// That asks `whom.pending_reason()`, which must not take the mutex.
+template <class Whom>
+PendingReason pending_reason_of(Whom& whom) noexcept
+{
+    return {&whom, [](void* w) noexcept { return static_cast<Whom*>(w)->pending_reason(); }};
+}
 
 }  // namespace detail
 }  // namespace v0

@@ -143,9 +143,9 @@ public:
     }
     Failure reason()
     {
-        bool const asked = asked_;
+        bool const asked = self_.asked;
         let_ask(false);
-        auto mine = inner_reason();
+        auto mine = pending_reason();
         let_ask(asked);
         if (self_.phase != Phase::queued && mine.errc() != Errc::ok)
             return mine;
@@ -167,11 +167,20 @@ public:
             return Errc::ok;
         }
     }
+    /// What its own begin waits for, see `PendingReason`.
+    Failure pending_reason() noexcept
+    {
+        try {
+            return reason_of(inner_);
+        } catch (std::bad_alloc const&) {
+            return Errc::ok;
+        }
+    }
     void abandon() noexcept
     {
         let_ask(false);
         if (self_.phase == Phase::leading)
-            tell_of_begin(inner_reason());
+            tell_of_begin(pending_reason());
         inner_.abandon();
         if (self_.phase == Phase::queued)
             leave();
@@ -196,19 +205,11 @@ private:
     /// not at work on it itself: what is waited for belongs to one thread at a time.
     void let_ask(bool may) noexcept
     {
-        if (std::exchange(asked_, may) == may)
+        if (std::exchange(self_.asked, may) == may)
             return;
-        in_line(now(), [&](Line&, auto&) { Line::may_ask(self_, may ? &begins_ : nullptr); });
-    }
-
-    /// What its own begin waits for.
-    Failure inner_reason() noexcept
-    {
-        try {
-            return reason_of(inner_);
-        } catch (std::bad_alloc const&) {
-            return Errc::ok;
-        }
+        in_line(now(), [&](Line& line, auto&) {
+            may ? line.may_ask(self_, pending_reason_of(*this)) : line.may_not_ask(this);
+        });
     }
 
     /// What this operation has recorded.
@@ -432,7 +433,6 @@ private:
     std::shared_ptr<T const> seen_;  // what it gets a copy of
     std::optional<T> mine_;          // that copy
     StoredKey<T, K> stored_key_;     // of that copy, before the operation had it
-    bool asked_{false};              // see `let_ask`
     LeaderBegins<CombiningTransaction> begins_{*this};
     Inner inner_;
 };

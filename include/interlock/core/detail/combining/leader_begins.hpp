@@ -4,16 +4,14 @@
 #define INTERLOCK_CORE_DETAIL_COMBINING_LEADER_BEGINS_HPP
 
 #include <interlock/core/contracts/waiter.hpp>
-#include <interlock/core/detail/pending_reason.hpp>
-#include <interlock/core/outcome.hpp>
 
 namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// What wakes a leader that begins, and notes when that was; and what it tells those that wait behind it.
+/// What wakes a leader that begins, and notes when that was.
 template <class Call>
-class LeaderBegins final : public Waiter, public PendingReason {
+class LeaderBegins final : public Waiter {
 public:
     explicit LeaderBegins(Call& call) noexcept : call_(call) {}
     void wake() noexcept override
@@ -27,7 +25,6 @@ public:
         return wakes->wake_later();
     }
     bool may_block() const noexcept override { return wakes->may_block(); }
-    Failure pending_reason() noexcept override { return call_.inner_reason(); }
 
     Waiter* wakes{nullptr};
 

@@ -66,17 +66,16 @@ struct SharingMember : QueueHook {
     TimePoint deadline{};
     std::shared_ptr<SharingBatch> batch;           // that it leads, has the value of, or has run in
     std::optional<Outcome<CommitResult>> outcome;  // that it is told
-    bool again{false};       // that outcome is not its own: it runs again, and that counts as no attempt
-    bool runs_again{false};  // likewise of what its `commit` or `verify` has returned
-    bool promoted{false};    // leads from now on, and does not know it yet
-    bool first{false};       // goes to the front of the queue: it has had its turn
-    bool late{false};        // gets no value any more: it leads when its turn comes
-    bool single{false};      // shares with nobody when it leads
-    bool records{false};     // what it commits may bring events, its own and those of others
-    bool doubted{false};     // as a leader: the begin of one before it was refused
-    bool present{false};     // counted in its group, from when it comes until it is out
-    /// As a leader: whom others may ask why its begin has not ended; null: it is at work on it itself.
-    PendingReason* pending{nullptr};
+    bool again{false};         // that outcome is not its own: it runs again, and that counts as no attempt
+    bool runs_again{false};    // likewise of what its `commit` or `verify` has returned
+    bool promoted{false};      // leads from now on, and does not know it yet
+    bool first{false};         // goes to the front of the queue: it has had its turn
+    bool late{false};          // gets no value any more: it leads when its turn comes
+    bool single{false};        // shares with nobody when it leads
+    bool records{false};       // what it commits may bring events, its own and those of others
+    bool doubted{false};       // as a leader: the begin of one before it was refused
+    bool asked{false};         // as a leader: others may ask what its begin waits for
+    bool present{false};       // counted in its group, from when it comes until it is out
     TimePoint began_at{};      // as a leader: when its operation began ...
     TimePoint commit_began{};  // ... and its commit
     Time look_again{0};        // how long until it looks whether its leader makes progress
@@ -157,6 +156,7 @@ private:
 struct SharingGroup {
     IntrusiveQueue<SharingMember> queue;
     SharingMember* leader{nullptr};
+    PendingReason pending{};         // why the begin of the leader has not ended
     int present{0};                  // members, with those that were left behind
     std::optional<Failure> refused;  // what the store said last to one that led, if that was no success
     bool begin_refused{false};       // and it said so of a begin, not of a commit
@@ -201,14 +201,22 @@ public:
         if (std::exchange(group_.begin_refused, false))
             group_.refused.reset();
     }
-    /// Others may ask from now on why the begin of `member` has not ended; null: they may not any more.
-    static void may_ask(Member& member, PendingReason* begin) noexcept { member.pending = begin; }
+    /// Others may ask from now on why the begin of `member` has not ended, if it leads.
+    void may_ask(Member const& member, PendingReason begin) noexcept
+    {
+        if (leads(member))
+            group_.pending = begin;
+    }
+    /// They may not any more.
+    void may_not_ask(void const* whom) noexcept
+    {
+        if (group_.pending.whom == whom)
+            group_.pending = {};
+    }
     /// What the leader's begin waits for, as it is said to others; `ok`: nothing is known.
     Failure waited_for() const
     {
-        if (group_.leader == nullptr || group_.leader->pending == nullptr)
-            return Errc::ok;
-        return said_to_others(group_.leader->pending->pending_reason());
+        return group_.pending ? said_to_others(group_.pending.reason()) : Failure{Errc::ok};
     }
     /// When somebody else takes the leader's place.
     TimePoint leader_due() const noexcept
@@ -225,7 +233,8 @@ protected:
     void depart(Member& member) noexcept
     {
         member.phase = Phase::out;
-        member.pending = nullptr;
+        if (leads(member))
+            group_.pending = {};
         if (std::exchange(member.present, false))
             --group_.present;
     }
@@ -233,6 +242,7 @@ protected:
     void lead(Member& member) noexcept
     {
         group_.leader = &member;
+        group_.pending = {};
         member.progress(now_);
         member.phase = Phase::leading;
         member.doubted = group_.begin_refused;
@@ -255,6 +265,7 @@ protected:
     /// The leader is gone: the first of the queue leads, or nobody is left.
     Member* promote_next() noexcept
     {
+        group_.pending = {};
         if (group_.queue.empty()) {
             group_.leader = nullptr;
             return nullptr;

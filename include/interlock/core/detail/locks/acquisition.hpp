@@ -98,8 +98,8 @@ protected:
     /// nobody has said anything. For a call that its deadline ends; asked before `abandon`.
     Failure reason();
 
-    /// From now on those behind this one may ask `whom` why the store has not answered; null: not any more.
-    void let_ask(PendingReason* whom) noexcept;
+    /// From now on those behind this one may ask `whom` why the store has not answered; nobody: not any more.
+    void let_ask(PendingReason whom) noexcept;
     /// What the store said last, for those who ask `reason`.
     void note_refusal(Failure const& failure);
 
@@ -180,8 +180,13 @@ private:
     int attempts_{0};
     Phase phase_{Phase::start};
     bool asking_{false};  // an attempt is under way
-    bool told_{false};    // the observer knows of the begin, and not of the end
-    Doubt doubt_;         // whether the record may be ours although the store has not said so
+
+protected:
+    bool others_ask_{false};  // see `let_ask`
+
+private:
+    bool told_{false};  // the observer knows of the begin, and not of the end
+    Doubt doubt_;       // whether the record may be ours although the store has not said so
 };
 
 }  // namespace detail

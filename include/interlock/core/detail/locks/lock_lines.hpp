@@ -74,8 +74,8 @@ struct LockEntry : boost::intrusive::set_base_hook<> {
     // Why there was no lock when the store was asked last; null since a grant. Whoever ends by the deadline,
     // at the store or in line, says so.
     std::unique_ptr<Failure> refused;
-    // Who asks the store, while its call is under way and others may ask it why; or null.
-    PendingReason* pending{nullptr};
+    // Who asks the store, while its call is under way and others may ask it why.
+    PendingReason pending{};
 };
 
 /// The keys of one shard.

@@ -23,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -133,7 +134,10 @@ private:
     bool fail(Failure failure) noexcept
     {
         ticket_.abandon();
-        failure_ = std::move(failure);
+        if constexpr (Form == AcquireForm::outcome)
+            failure_ = std::move(failure);
+        else
+            failure_ = failure.errc();
         return true;
     }
 
@@ -155,7 +159,7 @@ private:
         }
         if (hold_)
             hold_->take();
-        auto failure = std::move(failure_);
+        auto failure = Failure{std::move(failure_)};
         if constexpr (Form == AcquireForm::outcome)
             if (!hold_)
                 failure = explained(std::move(failure), request_->service.repository());
@@ -185,8 +189,9 @@ private:
     TimePoint deadline_;
     bool polled_{false};
     bool offloaded_{false};
-    bool blockable_{false};      // the thread that polls is one of the pool
-    Failure failure_{Errc::ok};  // what it completes with
+    bool blockable_{false};  // the thread that polls is one of the pool
+    // What it completes with.
+    std::conditional_t<Form == AcquireForm::outcome, Failure, Errc> failure_{Errc::ok};
     std::optional<Step<std::shared_ptr<Hold>>> answer_;
     std::shared_ptr<Hold> hold_;
     LockAccess::Ticket<Service> ticket_;

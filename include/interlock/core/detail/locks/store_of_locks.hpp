@@ -111,7 +111,7 @@ private:
 /// pending. `WantsState`: it has a slot, into which the state goes that comes with the lock: from the store
 /// together with a fresh grant, where `R` can do both in one trip, or from the holder before.
 template <class R, bool WantsState>
-class Ticket final : private Acquisition<typename R::runtime_type>, private PendingReason {
+class Ticket final : private Acquisition<typename R::runtime_type> {
     using Base = Acquisition<typename R::runtime_type>;
     using Slot = std::optional<Versioned<typename R::value_type>>;
     static constexpr bool fused = WantsState && FusedRepository<R>;
@@ -168,11 +168,21 @@ public:
     /// See `Acquisition::reason`; what the store says of the attempt that is under way comes first.
     Failure reason()
     {
-        bool const others_asked = others_ask_;
+        bool const others_asked = this->others_ask_;
         let_others_ask(false);
         auto now = asking_.reason();
         let_others_ask(others_asked);
         return now.errc() != Errc::ok ? std::move(now) : Base::reason();
+    }
+
+    /// See `PendingReason`.
+    Failure pending_reason() noexcept
+    {
+        try {
+            return asking_.reason();
+        } catch (std::bad_alloc const&) {  // no memory for the text
+            return Errc::ok;
+        }
     }
 
     using Base::state_source;
@@ -180,16 +190,8 @@ public:
 private:
     void let_others_ask(bool may) noexcept
     {
-        if (std::exchange(others_ask_, may) != may)
-            this->let_ask(may ? static_cast<PendingReason*>(this) : nullptr);
-    }
-    Failure pending_reason() noexcept override
-    {
-        try {
-            return asking_.reason();
-        } catch (std::bad_alloc const&) {  // no memory for the text
-            return Errc::ok;
-        }
+        if (std::exchange(this->others_ask_, may) != may)
+            this->let_ask(may ? pending_reason_of(*this) : PendingReason{});
     }
     /// Whoever is next in line hears why this one got no answer.
     void leave_reason() noexcept
@@ -208,7 +210,6 @@ private:
         return both.grant;
     }
 
-    bool others_ask_{false};
     [[no_unique_address]] PendingCall<R, Verb> asking_;
 };
 

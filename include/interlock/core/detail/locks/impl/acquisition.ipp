@@ -96,8 +96,8 @@ Failure Acquisition<R>::reason()
         return Errc::ok;
     if (entry.holder != nullptr)
         return Errc::lock_busy;
-    if (entry.pending != nullptr)
-        if (auto said = entry.pending->pending_reason(); said.errc() != Errc::ok)
+    if (entry.pending)
+        if (auto said = entry.pending.reason(); said.errc() != Errc::ok)
             return said;
     auto const place = table_->store_.place();
     return Failure{
@@ -107,7 +107,7 @@ Failure Acquisition<R>::reason()
 }
 
 template <Runtime R>
-void Acquisition<R>::let_ask(PendingReason* whom) noexcept
+void Acquisition<R>::let_ask(PendingReason whom) noexcept
 {
     if (table_->forked() || node_ == nullptr)
         return;
