@@ -56,7 +56,7 @@ inline std::string rough_time(double seconds)
 /// has an observer of its own derives from this one, or hands reports on to it.
 ///
 /// **What counts.** Events that the run has handled, of those and the ones that it is behind, in the
-/// partitions whose leases it has; where positions are missing in a log, the number of all is an estimate.
+/// partitions whose leases it has; the number of all is as good an estimate as `PartitionReport::lag`.
 /// **Lifetimes.** The stream must outlive it. **Thread safety.** Safe; it writes to the stream under a mutex
 /// of its own. What the stream throws is swallowed. One object is for one consumer.
 class ProgressLine : public SubscriptionObserver {

@@ -64,8 +64,9 @@ struct PartitionReport {
     std::string_view consumer{};
     unsigned partition{0};
     Position position{0};  ///< up to which everything was handled
-    /// How many positions the newest event is ahead: at most as many events, and fewer where numbers are
-    /// missing. What parked streams wait with is not in it.
+    /// How many events it is behind: those that were read and not handled, and those that were not read, whose
+    /// number is estimated from how dense the events lay that were read last. Without what parked streams
+    /// wait with.
     Position lag{0};
     /// How much later the newest event was stored than the first one that was not handled, by the store's
     /// clock, where it has one; or how long that event has held the cursor up, if that is longer.
@@ -94,7 +95,7 @@ public:
     /// A batch was handled, and the cursor is at `position`.
     virtual void on_progress(PartitionNotice const&) noexcept {}
     /// How far it is, regularly: see `SubscriptionOptions::report_every`. A partition is reported by the run
-    /// that has its lease, first when that was taken.
+    /// that has its lease, as soon as it knows how dense the events lie.
     virtual void on_report(PartitionReport const&) noexcept {}
     /// The log, or the store of the cursors, has failed, and is asked again.
     virtual void on_trouble(PartitionNotice const&) noexcept {}

@@ -66,6 +66,7 @@ public:
     struct Part {
         Position cursor{0};                                              // as it is known to be stored
         std::chrono::sys_time<std::chrono::microseconds> recorded_at{};  // of the event there
+        EventDensity density{};
         Position noted{-1};
         TimePoint note_at{TimePoint::min()};
         std::size_t handled{0};
@@ -141,6 +142,7 @@ public:
             std::lock_guard const lock(mutex_);
             auto& part = parts_[partition];
             part.cursor = std::max(part.cursor, batch.page.next);
+            part.density.learn(batch.page.events);
             part.recorded_at = batch.page.events.back().recorded_at;
             part.handled += batch.page.events.size();
         }
@@ -215,13 +217,15 @@ public:
             part.report_at = add(now, terms_.report_every);
             report.position = part.cursor;
             report.handled = part.handled;
-            if (newest) {
-                report.lag = std::max<Position>(0, newest->position - part.cursor);
-                report.lag_time = report.lag > 0 ? behind_by(*newest, part.recorded_at) : report.lag_time;
-            }
+            auto const lag =
+                newest ? part.density.between(part.cursor, newest->position) : std::optional<Position>{};
+            if (!lag)
+                return;  // nobody can say how many events there are
+            report.lag = *lag;
+            if (*lag > 0)
+                report.lag_time = behind_by(*newest, part.recorded_at);
         }
-        if (newest)
-            terms_.observer->on_report(report);
+        terms_.observer->on_report(report);
     }
 
     Events events_;

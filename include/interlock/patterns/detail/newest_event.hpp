@@ -8,10 +8,14 @@
 
 #include <interlock/core/contracts/event_repository.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/event.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <optional>
+#include <span>
 #include <utility>
 
 namespace interlock {
@@ -51,6 +55,33 @@ Outcome<NewestEvent> newest_event(Events const& events, unsigned partition, Posi
         return NewestEvent{extent->last, {}};
     return newest_in(*extent, events.read(partition, extent->last - 1, 1));
 }
+
+/// How dense the events of a partition lie, as far as a reader has seen: positions grow, but in some logs they
+/// are times, and in others some are missing.
+class EventDensity {
+public:
+    /// `events`: a page of a partition.
+    void learn(std::span<Event const> events) noexcept
+    {
+        if (events.size() >= 2)
+            per_position_ = static_cast<double>(events.size() - 1) /
+                            static_cast<double>(events.back().position - events.front().position);
+        known_ = known_ || !events.empty();
+    }
+    /// About how many events lie behind `from`, up to the event at `to`. Nothing: no event was seen yet.
+    std::optional<Position> between(Position from, Position to) const noexcept
+    {
+        if (to <= from)
+            return Position{0};
+        if (!known_)
+            return std::nullopt;
+        return std::max<Position>(1, std::llround(static_cast<double>(to - from) * per_position_));
+    }
+
+private:
+    bool known_{false};
+    double per_position_{0};
+};
 
 /// How much later the newest event was stored than one at `handled`, as far as the store says.
 inline std::chrono::nanoseconds behind_by(NewestEvent const& newest, RecordedAt handled) noexcept

@@ -289,6 +289,7 @@ private:
     TimePoint reported_at_{TimePoint::min()};
     TimePoint progress_at_{TimePoint::min()};  // the cursor followed, or there was nothing to follow
     std::size_t reported_count_{0};
+    EventDensity density_{};
 
     // What was read.
     Position read_{0};
@@ -328,10 +329,13 @@ inline void SubscriptionMachine::newest(Outcome<NewestEvent> newest, TimePoint n
 
 inline void SubscriptionMachine::report(NewestEvent const& newest, TimePoint now)
 {
+    auto const unread = density_.between(read_, newest.position);
+    if (!unread)
+        return;  // nobody can say yet how many events there are
     SubscriptionNotice notice{.kind = SubscriptionNotice::Kind::report, .position = done_};
     auto& report = notice.report;
     report.position = done_;
-    report.lag = std::max<Position>(0, newest.position - done_);
+    report.lag = static_cast<Position>(window_.waiting()) + *unread;
     if (auto const* const first = window_.front())
         report.lag_time = std::max(behind_by(newest, first->recorded_at), now - progress_at_);
     report.waiting = window_.waiting();

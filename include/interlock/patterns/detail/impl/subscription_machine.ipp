@@ -480,6 +480,7 @@ inline void SubscriptionMachine::take(EventPage page, TimePoint now)
         tell({.kind = SubscriptionNotice::Kind::trimmed});
     }
     caught_up_ = page.events.empty() && !page.more;
+    density_.learn(page.events);
     for (auto& event : page.events) {
         if (event.position <= read_)
             continue;
