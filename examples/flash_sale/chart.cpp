@@ -19,7 +19,7 @@ constexpr double bars = 330;        // how long the longest one is
 constexpr double waits_left = 540;  // where the second half begins
 constexpr double waits = 320;
 constexpr double top = 92;
-constexpr double row_height = 52;
+constexpr double row_height = 58;
 
 constexpr std::string_view style = R"(<style>
 text { font: 13px system-ui, sans-serif; fill: #24292f }
@@ -67,33 +67,32 @@ void text(std::string& svg, double x, double y, std::string_view what, std::stri
 
 /// A bar of `amount` behind what is there already; the end of it.
 double bar(
-    std::string& svg, double x, double y, double amount, double scale, std::string_view kind,
+    std::string& svg, double x, double y, double height, double amount, double scale, std::string_view kind,
     std::string_view what)
 {
     auto const length = amount * scale;
     fmt::format_to(
         std::back_inserter(svg),
-        "<rect class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"20\"><title>{:.0f} "
+        "<rect class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.0f}\"><title>{:.0f} "
         "{}</title></rect>\n",
-        kind, x, y, length, amount, what);
+        kind, x, y, length, height, amount, what);
     return x + length;
 }
 
 void draw_orders(std::string& svg, Summary const& s, double y, double scale)
 {
     auto const oversold = static_cast<double>(s.oversold_units);
-    auto end = bar(svg, left, y, static_cast<double>(s.accepted), scale, "sold", "sold");
-    end = bar(svg, end, y, static_cast<double>(s.sold_out), scale, "refused", "refused, sold out");
+    auto end = bar(svg, left, y, 20, static_cast<double>(s.accepted), scale, "sold", "sold");
+    end = bar(svg, end, y, 20, static_cast<double>(s.sold_out), scale, "refused", "refused, sold out");
     if (s.oversold_units > 0)
-        bar(svg, left, y + 22, oversold, scale, "oversold", "units sold that were not there");
+        bar(svg, left, y + 21, 6, oversold, scale, "oversold", "units sold that were not there");
     text(svg, left - 10, y + 15, name_of(s.policy), "text-anchor=\"end\"");
-    text(
-        svg, left, y + 36,
-        fmt::format("{} sold, {} refused, {:.0f} orders/s", s.accepted, s.sold_out, s.orders_per_second),
-        "class=\"small\"");
+    auto const sold =
+        fmt::format("{} sold, {} refused, {:.0f} orders/s", s.accepted, s.sold_out, s.orders_per_second);
+    text(svg, left, y + 40, sold, "class=\"small\"");
     if (s.oversold_units > 0 || s.lost_updates > 0)
         text(
-            svg, end + 8, y + 15, fmt::format("{} oversold, {} lost", s.oversold_units, s.lost_updates),
+            svg, left + 225, y + 40, fmt::format("{} oversold, {} lost", s.oversold_units, s.lost_updates),
             "class=\"alarm\"");
 }
 
@@ -113,7 +112,7 @@ void draw_waits(std::string& svg, Summary const& s, double y, double most)
             "<circle class=\"middle\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\"><title>{}</title></circle>\n",
             place(us), y + 10, duration(us));
     text(
-        svg, waits_left, y + 36,
+        svg, waits_left, y + 40,
         fmt::format(
             "half within {}, 99 % within {}, all within {}", duration(s.p50_us), duration(s.p99_us),
             duration(s.max_us)),
