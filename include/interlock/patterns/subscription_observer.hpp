@@ -64,9 +64,9 @@ struct PartitionReport {
     std::string_view consumer{};
     unsigned partition{0};
     Position position{0};  ///< up to which everything was handled
-    /// How many events it is behind: those that were read and not handled, and those that were not read, whose
-    /// number is estimated from how dense the events lay that were read last. Without what parked streams
-    /// wait with.
+    /// How many events it is behind: those that were read and not handled, and those that were not read,
+    /// whose number is estimated from how dense the events lay that were read last. Without what parked
+    /// streams wait with.
     Position lag{0};
     /// How much later the newest event was stored than the first one that was not handled, by the store's
     /// clock, where it has one; or how long that event has held the cursor up, if that is longer.

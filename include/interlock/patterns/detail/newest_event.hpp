@@ -56,8 +56,8 @@ Outcome<NewestEvent> newest_event(Events const& events, unsigned partition, Posi
     return newest_in(*extent, events.read(partition, extent->last - 1, 1));
 }
 
-/// How dense the events of a partition lie, as far as a reader has seen: positions grow, but in some logs they
-/// are times, and in others some are missing.
+/// How dense the events of a partition lie, as far as a reader has seen: positions grow, but in some logs
+/// they are times, and in others some are missing.
 class EventDensity {
 public:
     /// `events`: a page of a partition.
