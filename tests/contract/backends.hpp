@@ -15,7 +15,8 @@
 ///
 /// `contract::EventBackends` is the list of the fixtures that have events, too: `events()` gives the log into
 /// which `repository()` records, as the writer "contract", `other_events()` a handle to it that was made
-/// separately, and `without_events()` a repository of the same store whose options name no log. A fixture
+/// separately, `without_events()` a repository of the same store whose options name no log, and, of the
+/// second one, which has several partitions, `states<T>()` a repository for states of another type. A fixture
 /// whose store keeps the records of requests in the transaction of their effects has `transactional_store()`.
 /// `contract::RecordingBackends` are those of them on which policies record each in a way of its own, the
 /// plain one first. INTERLOCK_TESTS_CONTRACT_EVENTS is defined where there are such lists; where there are

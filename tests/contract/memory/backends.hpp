@@ -74,6 +74,12 @@ struct MemoryEvents {
     interlock::memory::IdempotencyStore keys;
     auto repository() const { return store; }
     auto other() const { return store; }
+    /// States of another type, in the same store.
+    template <class T>
+    auto states() const
+    {
+        return interlock::memory::StateRepository<T>{};
+    }
     auto idempotency_store() const { return keys; }
     auto events() const { return log; }
     auto other_events() const { return log; }

@@ -66,6 +66,12 @@ struct PostgresEvents {
         interlock::postgres::Pool const another{pool.options()};
         return interlock::postgres::StateRepository<Stock>{another, {.events = log_of(another)}};
     }
+    /// States of another type, in the same store.
+    template <class T>
+    auto states() const
+    {
+        return interlock::postgres::StateRepository<T>{pool};
+    }
     auto idempotency_store() const { return keys; }
     auto transactional_store() const { return interlock::postgres::TransactionalIdempotencyStore{pool}; }
     auto events() const { return log; }

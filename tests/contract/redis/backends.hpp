@@ -74,6 +74,12 @@ struct RedisEvents {
             {.shards = Shards,
              .events = interlock::redis::EventRepository{another, {.shards = Shards, .writer = "contract"}}}};
     }
+    /// States of another type, in the same store.
+    template <class T>
+    auto states() const
+    {
+        return interlock::redis::StateRepository<T>{client, {.shards = Shards}};
+    }
     auto idempotency_store() const { return keys; }
     auto events() const { return log; }
     auto other_events() const

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// Readers of events, with their cursors in the store that has the log, on every store that has events.
+
+#include "contract/backends.hpp"
+
+#ifdef INTERLOCK_TESTS_CONTRACT_EVENTS
+
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/patterns/batch_subscription.hpp>
+#include <interlock/patterns/subscription.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "contract/events.hpp"
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <future>
+#include <map>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace contract::readers {
+namespace {
+
+using namespace interlock;
+using namespace std::chrono_literals;
+using interlock_test::eventually;
+
+/// Of each store the fixture with several partitions.
+using Readers = std::tuple<std::tuple_element_t<1, EventBackends>>;
+
+/// `count` events, over nine streams.
+template <class Events>
+void sell(Events const& events, int count)
+{
+    for (int i = 0; i < count; ++i) {
+        NewEvent const event = new_event(Sold{"x", 1});
+        REQUIRE(events.append(key("sku-" + std::to_string(i % 9)), Expected::any(), {&event, 1}));
+    }
+}
+
+/// Events of a stream come in their order; one that comes again is not counted twice.
+struct Seen {
+    void operator()(Event const& event)
+    {
+        std::lock_guard const lock(mutex);
+        auto& last = numbers[std::string(event.stream.bytes())];
+        in_order = in_order && event.number <= last + 1;
+        count += event.number == last + 1 ? 1 : 0;
+        last = std::max(last, event.number);
+    }
+    int total() const
+    {
+        std::lock_guard const lock(mutex);
+        return count;
+    }
+    mutable std::mutex mutex;
+    std::map<std::string, std::int64_t> numbers;
+    bool in_order{true};
+    int count{0};
+};
+
+/// What is told of a run.
+struct Told final : SubscriptionObserver {
+    void on_leased(PartitionNotice const&) noexcept override { ++holds; }
+    void on_handed_over(PartitionNotice const&) noexcept override { --holds; }
+    void on_report(PartitionReport const& report) noexcept override
+    {
+        std::lock_guard const lock(mutex);
+        lag[report.partition] = report.lag;
+        longest = std::max(longest, report.lag_time);
+    }
+    std::atomic<int> holds{0};
+    std::mutex mutex;
+    std::map<unsigned, Position> lag;
+    std::chrono::nanoseconds longest{0};
+};
+
+TEMPLATE_LIST_TEST_CASE("a new consumer begins where it is asked to", "[contract][events][readers]", Readers)
+{
+    TestType const backend;
+    auto const events = backend.events();
+    auto const cursors = backend.template states<Cursor>();
+    sell(events, 30);
+    Subscription const late{events, cursors, "late", {.start = Start::end}};
+    Subscription const all{events, cursors, "all"};
+    std::size_t seen = 0;
+    auto const count = [&](Event const&) { ++seen; };
+    CHECK(late.drain(count).value() == 0);
+    CHECK(all.drain(count).value() == 30);
+    sell(events, 9);
+    Subscription const again{events, cursors, "all", {.start = Start::end}};
+    CHECK(late.drain(count).value() == 9);
+    CHECK(again.drain(count).value() == 9);
+    CHECK(seen == 48);
+    BatchSubscription const batches{
+        events,
+        TransactionService{OptimisticVersioning{.missing = Missing::create}, cursors},
+        "batches",
+        {.start = Start::end}};
+    auto const none = [](std::span<Event const>) {};
+    CHECK(batches.drain(none).value() == 0);
+    sell(events, 9);
+    CHECK(batches.drain(none).value() == 9);
+}
+
+TEMPLATE_LIST_TEST_CASE("runs of one name share the partitions", "[contract][events][readers]", Readers)
+{
+    TestType const backend;
+    auto const events = backend.events();
+    auto const cursors = backend.template states<Cursor>();
+    Seen seen;
+    auto const handler = [&](Event const& event) { seen(event); };
+    Told first;
+    Told second;
+    sell(events, 90);
+    auto const run = [&](Told& told, std::stop_token stop) {
+        Subscription const shipping{
+            events, cursors, "shipping", {.ttl = 2s, .report_every = 20ms, .observer = &told}};
+        return shipping.run(handler, std::move(stop));
+    };
+    std::stop_source stop;
+    auto one = std::async(std::launch::async, [&] { return run(first, stop.get_token()); });
+    CHECK(eventually([&] { return first.holds == 3; }));
+    auto two = std::async(std::launch::async, [&] { return run(second, stop.get_token()); });
+    CHECK(eventually([&] { return first.holds == 2 && second.holds == 1; }));
+    sell(events, 90);
+    CHECK(eventually([&] { return seen.total() == 180; }));
+    CHECK(eventually([&] {
+        std::lock_guard const lock(first.mutex);
+        return first.lag.size() == 3 && first.lag[0] == 0;
+    }));
+    stop.request_stop();
+    CHECK(one.get());
+    CHECK(two.get());
+    CHECK(seen.in_order);
+    CHECK(seen.total() == 180);
+    CHECK(cursors.load(members_id("shipping")).value().value.members.empty());
+}
+
+TEMPLATE_LIST_TEST_CASE(
+    "a batch is one commit with its place, also without blocking", "[contract][events][readers]", Readers)
+{
+    TestType const backend;
+    auto const events = backend.events();
+    auto const cursors = backend.template states<Cursor>();
+    sell(events, 90);
+    std::atomic<std::size_t> handled{0};
+    std::stop_source stop;
+    boost::asio::thread_pool pool{2};
+    Told told;
+    auto const reads = [&](auto const& places, auto const& handler) {
+        BatchSubscription const batches{
+            events, places, "batches", {.batch = 8, .report_every = 1ms, .observer = &told}};
+        std::promise<Outcome<void>> promise;
+        batches.async_run(
+            handler, stop, boost::asio::bind_executor(pool, [&](std::exception_ptr thrown, Outcome<void> o) {
+                CHECK(!thrown);
+                promise.set_value(std::move(o));
+            }));
+        CHECK(eventually([&] { return handled == 90; }));
+        stop.request_stop();
+        CHECK(promise.get_future().get());
+        for (unsigned partition = 0; partition < events.partitions(); ++partition) {
+            auto const last = events.extent(partition).value().last;
+            CHECK(cursors.load(cursor_id("batches", partition)).value().value.position == last);
+            CHECK(events.trim(partition, last).value() == last);
+        }
+    };
+    if constexpr (TestType::row_locks) {
+        // A row's transaction is what the handler works in.
+        reads(
+            TransactionService{PessimisticRowLock{.missing = Missing::create}, cursors},
+            [&](std::span<Event const> batch, Cursor&, auto& transaction) -> boost::asio::awaitable<void> {
+                static_cast<void>(transaction);
+                co_await boost::asio::post(
+                    co_await boost::asio::this_coro::executor, boost::asio::use_awaitable);
+                handled += batch.size();
+            });
+    } else {
+        reads(
+            TransactionService{OptimisticVersioning{.missing = Missing::create}, cursors},
+            [&](std::span<Event const> batch) -> boost::asio::awaitable<void> {
+                co_await boost::asio::post(
+                    co_await boost::asio::this_coro::executor, boost::asio::use_awaitable);
+                handled += batch.size();
+            });
+    }
+    pool.join();
+}
+
+}  // namespace
+}  // namespace contract::readers
+
+#endif
