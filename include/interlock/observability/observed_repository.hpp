@@ -125,8 +125,8 @@ public:
     ObservedRepository(R repository, Observer& observer)
         : R(std::move(repository)),
           listener_(std::make_shared<detail::StoreListener const>(detail::StoreListener{
-              &observer, kind_of(static_cast<R const&>(*this)), place_of(static_cast<R const&>(*this)),
-              system_of(static_cast<R const&>(*this))}))
+              &observer, interlock::kind_of(static_cast<R const&>(*this)),
+              place_of(static_cast<R const&>(*this)), system_of(static_cast<R const&>(*this))}))
     {}
 
     /// As `R` carries `verb` out.

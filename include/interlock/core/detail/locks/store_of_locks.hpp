@@ -56,7 +56,7 @@ public:
 
     void const* identity() const noexcept final { return repository_.identity(); }
     std::string place() const final { return place_of(repository_); }
-    std::string_view kind() const noexcept final { return kind_of(repository_); }
+    std::string_view kind() const noexcept final { return interlock::kind_of(repository_); }
     std::string_view system() const noexcept final { return system_of(repository_); }
     void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const final
     {

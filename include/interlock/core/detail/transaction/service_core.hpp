@@ -187,8 +187,8 @@ private:
         {
             if (observer != nullptr)
                 listener = {
-                    observer, Session::name, kind_of(session.repository()), place_of(session.repository()),
-                    system_of(session.repository())};
+                    observer, Session::name, interlock::kind_of(session.repository()),
+                    place_of(session.repository()), system_of(session.repository())};
         }
         Session const session;
         Listener listener{};
