@@ -84,10 +84,10 @@ configure_package_config_file(
     "${PROJECT_BINARY_DIR}/interlockConfig.cmake"
     INSTALL_DESTINATION "${package_dir}"
     NO_SET_AND_CHECK_MACRO)
-# Until 1.0 a minor version may change the interface.
+# Until 1.0 a minor version may change the interface. This one builds what was written for 0.1.
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/interlockConfigVersion.cmake"
     VERSION ${PROJECT_VERSION}
-    COMPATIBILITY SameMinorVersion
+    COMPATIBILITY SameMajorVersion
     ARCH_INDEPENDENT)
 install(FILES
     "${PROJECT_BINARY_DIR}/interlockConfig.cmake"

@@ -267,7 +267,7 @@ elseif(CASE STREQUAL "find_package_core")
 elseif(CASE STREQUAL "find_package_core_compiled")  # by the project that links it: the package has no archive
     accepted(find_package -DCONSUMER_LINK=interlock::core_compiled)
 elseif(CASE STREQUAL "find_package_everything")
-    accepted(find_package "-DCONSUMER_REQUEST=0.1 REQUIRED" -DCONSUMER_LINK=interlock::interlock)
+    accepted(find_package "-DCONSUMER_REQUEST=0.2 REQUIRED" -DCONSUMER_LINK=interlock::interlock)
 elseif(CASE MATCHES "^find_package_(.+)_without_(.+)_refused$")
     set(component ${CMAKE_MATCH_1})
     set(need ${CMAKE_MATCH_2})
