@@ -222,8 +222,7 @@ public:
     }
     /// Who holds the lock of `key`, since when and for how long; nothing where nobody does. It may be over
     /// when the answer is there: for people, not for decisions.
-    template <KeyOrState<T, K> A, class Self = Derived>
-        requires CarriesOut<Self, verb::Inspect>
+    template <KeyOrState<T, K> A>
     Outcome<std::optional<LockInfo>> inspect(A const& key, Deadline deadline = {}) const
     {
         return ask(verb::Inspect{detail::encoded<T, K>(key)}, deadline);
@@ -232,8 +231,7 @@ public:
     /// from then on, and its next renewal finds the lock lost. `removed`; `gone`: nobody holds the lock any
     /// more; `taken`: somebody else has it by now, and keeps it. A holder hears of it a third of its lease
     /// later, and what it does without a fence meanwhile is done.
-    template <KeyOrState<T, K> A, class Self = Derived>
-        requires CarriesOut<Self, verb::BreakLock>
+    template <KeyOrState<T, K> A>
     Outcome<Removal> break_lock(A const& key, LockInfo const& seen, Deadline deadline = {}) const
     {
         return ask(verb::BreakLock{detail::encoded<T, K>(key), seen.token}, deadline);
@@ -371,21 +369,21 @@ public:
     }
     /// As `inspect`.
     template <class A, boost::asio::completion_token_for<void(Outcome<std::optional<LockInfo>>)> Token>
-        requires CarriesOut<Derived, verb::Inspect> && KeyOrState<A, T, K>
+        requires KeyOrState<A, T, K>
     auto async_inspect(A&& key, Deadline deadline, Token&& token) const
     {
         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
         return detail::async_carry_out(self(), detail::InspectRequest{make_key<T, K>(key)}, deadline, token);
     }
     template <class A, boost::asio::completion_token_for<void(Outcome<std::optional<LockInfo>>)> Token>
-        requires CarriesOut<Derived, verb::Inspect> && KeyOrState<A, T, K>
+        requires KeyOrState<A, T, K>
     auto async_inspect(A&& key, Token&& token) const
     {
         return async_inspect(std::forward<A>(key), Deadline{}, std::forward<Token>(token));
     }
     /// As `break_lock`.
     template <class A, boost::asio::completion_token_for<void(Outcome<Removal>)> Token>
-        requires CarriesOut<Derived, verb::BreakLock> && KeyOrState<A, T, K>
+        requires KeyOrState<A, T, K>
     auto async_break_lock(A&& key, LockInfo const& seen, Deadline deadline, Token&& token) const
     {
         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
@@ -393,7 +391,7 @@ public:
             self(), detail::BreakLockRequest{make_key<T, K>(key), seen.token}, deadline, token);
     }
     template <class A, boost::asio::completion_token_for<void(Outcome<Removal>)> Token>
-        requires CarriesOut<Derived, verb::BreakLock> && KeyOrState<A, T, K>
+        requires KeyOrState<A, T, K>
     auto async_break_lock(A&& key, LockInfo const& seen, Token&& token) const
     {
         return async_break_lock(std::forward<A>(key), seen, Deadline{}, std::forward<Token>(token));
