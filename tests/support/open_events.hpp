@@ -43,7 +43,7 @@ void check_states_record_into_log(std::string const& url, std::string_view store
     service.do_in_transaction("x", sell);
     auto const read = open_events(url, backend).read_stream(Key{"x"}).value();
     REQUIRE(read.size() == 1);
-    CHECK(read[0].as<SoldByUrl>().value().quantity == 9);
+    CHECK(read[0].template as<SoldByUrl>().value().quantity == 9);
     // Without the log the states keep none.
     TransactionService<Stock> const plain{OptimisticVersioning{}, open<Stock>(url, backend)};
     CHECK(plain.try_do_in_transaction("x", sell).errc() == Errc::misconfigured);
