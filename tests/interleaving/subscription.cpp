@@ -109,6 +109,7 @@ using interlock::TimePoint;
 using interlock::Version;
 using interlock::Versioned;
 using interlock::detail::Attempt;
+using interlock::detail::NewestEvent;
 using interlock::detail::SubscriptionMachine;
 using interlock::detail::SubscriptionTerms;
 using interlock::detail::SubscriptionView;
@@ -419,6 +420,7 @@ private:
             case Kind::read:
             case Kind::read_stream:
             case Kind::acquire:
+            case Kind::newest:
             case Kind::look: return {Errc::ok, Errc::unavailable};
             default: return {Errc::ok};
             }
@@ -449,6 +451,10 @@ private:
             if (code != Errc::ok)
                 return w.machine.looked(code, w.now, late);
             return w.machine.looked(w.stored, w.now, late);
+        case Kind::newest:
+            if (code != Errc::ok)
+                return w.machine.newest(code, w.now, late);
+            return w.machine.newest(NewestEvent{w.last, {}}, w.now, late);
         case Kind::read: return read(w, action, code);
         case Kind::read_stream: {
             if (code != Errc::ok)
