@@ -24,7 +24,7 @@ template <class Open>
 auto open_any(std::string const& url, Open open)
 {
 #ifdef PAYMENTS_REDIS
-    return open(url, il::memory::backend, il::redis::backend);
+    return open(url, il::memory::backend, il::redis::backend, il::redis::unix_backend);
 #else
     return open(url, il::memory::backend);
 #endif

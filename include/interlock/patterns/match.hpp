@@ -17,6 +17,7 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/patterns/contract.hpp>
 #include <interlock/patterns/detail/awaited_handler.hpp>
+#include <interlock/patterns/detail/coroutine_frames.hpp>
 #include <interlock/patterns/handling.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -27,6 +28,8 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+
+INTERLOCK_COROUTINES_BEGIN
 
 namespace interlock {
 inline namespace v0 {
@@ -295,5 +298,7 @@ auto match(Event const& event, H&&... handlers)
 
 }  // namespace v0
 }  // namespace interlock
+
+INTERLOCK_COROUTINES_END
 
 #endif  // INTERLOCK_PATTERNS_MATCH_HPP

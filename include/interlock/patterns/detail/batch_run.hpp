@@ -19,6 +19,7 @@
 #include <interlock/patterns/detail/batch_state.hpp>
 #include <interlock/patterns/detail/batch_work.hpp>
 #include <interlock/patterns/detail/consumer_note.hpp>
+#include <interlock/patterns/detail/coroutine_frames.hpp>
 #include <interlock/patterns/detail/newest_event.hpp>
 #include <interlock/patterns/detail/subscription_hub.hpp>
 #include <interlock/patterns/detail/wait_for_change.hpp>
@@ -39,6 +40,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+INTERLOCK_COROUTINES_BEGIN
 
 namespace interlock {
 inline namespace v0 {
@@ -350,5 +353,7 @@ private:
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+INTERLOCK_COROUTINES_END
 
 #endif  // INTERLOCK_PATTERNS_DETAIL_BATCH_RUN_HPP

@@ -12,6 +12,7 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/patterns/cursor.hpp>
 #include <interlock/patterns/detail/awaited_handler.hpp>
+#include <interlock/patterns/detail/coroutine_frames.hpp>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -21,6 +22,8 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+
+INTERLOCK_COROUTINES_BEGIN
 
 namespace interlock {
 inline namespace v0 {
@@ -152,5 +155,7 @@ auto work_of(std::shared_ptr<BatchOf<T, F>> batch)
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+INTERLOCK_COROUTINES_END
 
 #endif  // INTERLOCK_PATTERNS_DETAIL_BATCH_WORK_HPP

@@ -86,6 +86,12 @@ public:
     std::size_t idle_count() const { return pool_.idle_count(); }
 
 private:
+    /// What an observer of the connections is told of the store.
+    static StoreInfo info(Options const& options) noexcept
+    {
+        return {"postgres", options.name_space, "postgresql"};
+    }
+
     // The session's `lock_timeout` is the time of the call, too. No statement here takes a lock without
     // waiting for it (NOWAIT), so once the deadline has come, a lock that could not be had is the deadline.
     static void name_deadline(Exchange& exchange, TimePoint socket_until) noexcept;
@@ -99,13 +105,8 @@ private:
     std::uint64_t generation_;  // the process that made the pool
     std::shared_ptr<Subscriber<R>> subscriber_;
     std::atomic<std::uint64_t> schema_{0};  // see `schema`
-    ConnectionPool<Connection, R> pool_{
-        "postgres",
-        options_.max_connections,
-        options_.max_waiting,
-        runtime_,
-        options_.observer,
-        {"postgres", options_.name_space, "postgresql"}};
+    ConnectionPool<Connection, R> pool_{"postgres", options_.max_connections, options_.max_waiting,
+                                        runtime_,   options_.observer,        info(options_)};
 };
 
 }  // namespace detail

@@ -224,6 +224,9 @@ public:
     std::size_t connection_count() const { return pool_.count(); }
 
 private:
+    /// What an observer of the connections is told of the store.
+    static StoreInfo info(Options const& options) noexcept { return {"redis", options.name_space, "redis"}; }
+
     [[gnu::cold]] static bool at_least(std::string_view version, int major, int minor) noexcept
     {
         auto const dot = std::min(version.find('.'), version.size());
@@ -289,14 +292,9 @@ private:
     std::once_flag shared_made_;
     std::unique_ptr<PipelineHandle<R>> shared_;  // of all asynchronous calls, once there was one
     std::shared_ptr<Subscriber> subscriber_;
-    Pool pool_{
-        "redis",
-        options_.max_connections,
-        options_.max_waiting,
-        runtime_,
-        options_.observer,
-        {"redis", options_.name_space, "redis"}};  // of the blocking calls
-    mutable std::mutex mutex_;                                                      // of `check_`
+    Pool pool_{"redis",  options_.max_connections, options_.max_waiting,
+               runtime_, options_.observer,        info(options_)};  // of the blocking calls
+    mutable std::mutex mutex_;                                       // of `check_`
     std::optional<ServerCheck> check_;  // what the server has said, once it was asked
     std::atomic<CompareAndDelete> compare_and_delete_{CompareAndDelete::unknown};
 };
