@@ -10,12 +10,10 @@
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/lock_record.hpp>
 #include <interlock/backends/redis/detail/name_scan.hpp>
-#include <interlock/backends/redis/detail/number.hpp>
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/detail/state_core.hpp>
 #include <interlock/core/contracts/store.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -37,22 +35,9 @@ public:
     [[gnu::cold]] Outcome<void> show_all(VisitLock visit, Deadline deadline) const
     {
         Deadline const until{deadline.at(client_.runtime().now())};
-        for (std::size_t shard = 0; shard < keys_.shards(); ++shard) {
-            auto const prefix = keys_.locks(shard);
-            NameScan<Runtime> scan{client_, prefix};
-            while (!scan.done()) {
-                auto const names = scan.next(until);
-                if (!names)
-                    return names.failure();
-                for (std::span<std::string const> rest{*names}; !rest.empty();) {
-                    auto const some = rest.first(std::min(rest.size(), most));
-                    rest = rest.subspan(some.size());
-                    if (auto shown = show(some, prefix.size(), visit, until); !shown)
-                        return shown;
-                }
-            }
-        }
-        return success();
+        return show_names(
+            client_, keys_, [&](std::size_t shard) { return keys_.locks(shard); }, most, until,
+            [&](auto names, std::size_t prefix) { return show(names, prefix, visit, until); });
     }
 
 private:
@@ -73,16 +58,12 @@ private:
                 return std::move(exchange).failure();
             auto const reply = exchange->reply();
             for (std::size_t i = 0; i < names.size(); ++i) {
-                auto const rest = std::string_view{names[i]}.substr(prefix);
-                auto const colon = rest.find(':');
-                std::size_t length = 0;
-                if (colon == std::string_view::npos ||
-                    !parse_number<std::size_t>(rest.substr(0, colon), 0, Key::max_size, length) ||
-                    rest.size() != colon + 1 + length)
+                auto const named = key_in_name(std::string_view{names[i]}.substr(prefix));
+                if (!named || !named->rest.empty())
                     continue;
                 auto info = lock_info(reply[i], reply[names.size()]);
                 if (info && *info)
-                    locks.emplace_back(Key{rest.substr(colon + 1)}, **std::move(info));
+                    locks.emplace_back(Key{named->key}, **std::move(info));
             }
         }
         // Not while holding a connection: the visitor may use the store.

@@ -8,9 +8,14 @@
 
 #include <interlock/backends/redis/detail/client_state.hpp>
 #include <interlock/backends/redis/detail/command.hpp>
+#include <interlock/backends/redis/detail/key_space.hpp>
+#include <interlock/backends/redis/detail/number.hpp>
 #include <interlock/core/contracts/store.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -58,6 +63,48 @@ private:
     bool begun_{false};
     std::unordered_set<std::string> seen_;
 };
+
+/// Calls `show(names, prefix)` for all names of all shards of `keys`, at most `most` of one shard at a time.
+/// `prefix_of(shard)`: what they begin with. Ends with the first failure.
+template <class Runtime, class PrefixOf, class Show>
+[[gnu::cold]] Outcome<void> show_names(
+    ClientState<Runtime>& client, KeySpace const& keys, PrefixOf prefix_of, std::size_t most, Deadline until,
+    Show show)
+{
+    for (std::size_t shard = 0; shard < keys.shards(); ++shard) {
+        std::string const prefix{prefix_of(shard)};
+        NameScan<Runtime> scan{client, prefix};
+        while (!scan.done()) {
+            auto const names = scan.next(until);
+            if (!names)
+                return names.failure();
+            for (std::span<std::string const> rest{*names}; !rest.empty();) {
+                auto const some = rest.first(std::min(rest.size(), most));
+                rest = rest.subspan(some.size());
+                if (auto shown = show(some, prefix.size()); !shown)
+                    return shown;
+            }
+        }
+    }
+    return success();
+}
+
+/// A name of ours behind its prefix: the length of a key, a colon, the key, and what follows.
+struct NamedKey {
+    std::string_view key;
+    std::string_view rest;
+};
+/// Nothing: the name is somebody else's.
+[[gnu::cold]] inline std::optional<NamedKey> key_in_name(std::string_view name)
+{
+    auto const colon = name.find(':');
+    std::size_t length = 0;
+    if (colon == std::string_view::npos ||
+        !parse_number<std::size_t>(name.substr(0, colon), 0, Key::max_size, length) ||
+        name.size() < colon + 1 + length)
+        return std::nullopt;
+    return NamedKey{name.substr(colon + 1, length), name.substr(colon + 1 + length)};
+}
 
 }  // namespace detail
 }  // namespace redis

@@ -10,7 +10,6 @@
 #include <interlock/backends/redis/detail/command.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/name_scan.hpp>
-#include <interlock/backends/redis/detail/number.hpp>
 #include <interlock/backends/redis/detail/state_core.hpp>
 #include <interlock/backends/redis/detail/stored.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -38,39 +37,18 @@ public:
     /// Calls `visit(Key const&, OperationId const&, OperationRecord const&)` for every answer.
     [[gnu::cold]] Outcome<void> show_all(VisitOperation visit, Deadline deadline) const
     {
+        // A command asks for no more records than fit into one reply, since an answer may have a mebibyte.
+        constexpr std::size_t largest = interlock::detail::max_answer_bytes + (std::size_t{1} << 10);
+        auto const most = std::max<std::size_t>(client_.options().max_reply_bytes / largest, 1);
         Deadline const until = deadline.at(client_.runtime().now());
-        for (std::size_t shard = 0; shard < keys_.shards(); ++shard) {
-            auto const prefix = keys_.operations(shard);
-            NameScan<Runtime> scan{client_, prefix};
-            while (!scan.done()) {
-                auto const names = scan.next(until);
-                if (!names)
-                    return names.failure();
-                if (auto shown = show(*names, prefix.size(), visit, until); !shown)
-                    return shown;
-            }
-        }
-        return success();
+        return show_names(
+            client_, keys_, [&](std::size_t shard) { return keys_.operations(shard); }, most, until,
+            [&](auto names, std::size_t prefix) { return show(names, prefix, visit, until); });
     }
 
 private:
-    /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out. A
-    /// command asks for no more of them than fit into one reply, since an answer may have a mebibyte.
+    /// Reads the records called `names` and shows the answered ones; what expired meanwhile is left out.
     [[gnu::cold]] Outcome<void> show(
-        std::span<std::string const> names, std::size_t prefix, VisitOperation visit, Deadline deadline) const
-    {
-        constexpr std::size_t largest = interlock::detail::max_answer_bytes + (std::size_t{1} << 10);
-        auto const most = std::max<std::size_t>(client_.options().max_reply_bytes / largest, 1);
-        while (!names.empty()) {
-            auto const now = names.first(std::min(names.size(), most));
-            names = names.subspan(now.size());
-            if (auto shown = show_together(now, prefix, visit, deadline); !shown)
-                return shown;
-        }
-        return success();
-    }
-
-    [[gnu::cold]] Outcome<void> show_together(
         std::span<std::string const> names, std::size_t prefix, VisitOperation visit, Deadline deadline) const
     {
         std::vector<std::tuple<Key, OperationId, OperationRecord>> records;
@@ -86,16 +64,9 @@ private:
                 auto record = operation_record(reply[i].text());
                 if (!record || !record->answered)
                     continue;
-                auto const rest = std::string_view{names[i]}.substr(prefix);
-                auto const colon = rest.find(':');
-                std::size_t length = 0;
-                if (colon == std::string_view::npos ||
-                    !parse_number<std::size_t>(rest.substr(0, colon), 0, Key::max_size, length) ||
-                    rest.size() < colon + 1 + length)
-                    continue;
-                records.emplace_back(
-                    Key{rest.substr(colon + 1, length)}, OperationId{rest.substr(colon + 1 + length)},
-                    *std::move(record));
+                auto const named = key_in_name(std::string_view{names[i]}.substr(prefix));
+                if (named)
+                    records.emplace_back(Key{named->key}, OperationId{named->rest}, *std::move(record));
             }
         }
         // Not while holding a connection: the visitor may use the store.
