@@ -222,7 +222,8 @@ public:
     }
     /// Who holds the lock of `key`, since when and for how long; nothing where nobody does. It may be over
     /// when the answer is there: for people, not for decisions.
-    template <KeyOrState<T, K> A>
+    template <KeyOrState<T, K> A, class Self = Derived>
+        requires CarriesOut<Self, verb::Inspect>
     Outcome<std::optional<LockInfo>> inspect(A const& key, Deadline deadline = {}) const
     {
         return ask(verb::Inspect{detail::encoded<T, K>(key)}, deadline);
@@ -231,7 +232,8 @@ public:
     /// from then on, and its next renewal finds the lock lost. `removed`; `gone`: nobody holds the lock any
     /// more; `taken`: somebody else has it by now, and keeps it. A holder hears of it a third of its lease
     /// later, and what it does without a fence meanwhile is done.
-    template <KeyOrState<T, K> A>
+    template <KeyOrState<T, K> A, class Self = Derived>
+        requires CarriesOut<Self, verb::BreakLock>
     Outcome<Removal> break_lock(A const& key, LockInfo const& seen, Deadline deadline = {}) const
     {
         return ask(verb::BreakLock{detail::encoded<T, K>(key), seen.token}, deadline);
@@ -309,29 +311,33 @@ public:
             std::forward<A>(key), std::forward<V>(value), Deadline{}, std::forward<Token>(token));
     }
     /// As `insert_new`.
-    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
-        requires CarriesOut<Derived, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
+    template <
+        class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token, class Self = Derived>
+        requires CarriesOut<Self, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
     auto async_insert_new(A&& state, Deadline deadline, Token&& token) const
     {
         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
         return detail::async_carry_out(
             self(), detail::InsertNewRequest<T>{state, std::nullopt}, deadline, token);
     }
-    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
-        requires CarriesOut<Derived, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
+    template <
+        class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token, class Self = Derived>
+        requires CarriesOut<Self, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
     auto async_insert_new(A&& state, Token&& token) const
     {
         return async_insert_new(std::forward<A>(state), Deadline{}, std::forward<Token>(token));
     }
-    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
-        requires CarriesOut<Derived, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
+    template <
+        class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token, class Self = Derived>
+        requires CarriesOut<Self, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
     auto async_insert_new(OperationId const& id, A&& state, Deadline deadline, Token&& token) const
     {
         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
         return detail::async_carry_out(self(), detail::InsertNewRequest<T>{state, id}, deadline, token);
     }
-    template <class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token>
-        requires CarriesOut<Derived, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
+    template <
+        class A, boost::asio::completion_token_for<void(Outcome<Versioned<T>>)> Token, class Self = Derived>
+        requires CarriesOut<Self, verb::InsertNew<T>> && std::same_as<std::remove_cvref_t<A>, T>
     auto async_insert_new(OperationId const& id, A&& state, Token&& token) const
     {
         return async_insert_new(id, std::forward<A>(state), Deadline{}, std::forward<Token>(token));
@@ -368,30 +374,34 @@ public:
         return async_erase(std::forward<A>(key), version, Deadline{}, std::forward<Token>(token));
     }
     /// As `inspect`.
-    template <class A, boost::asio::completion_token_for<void(Outcome<std::optional<LockInfo>>)> Token>
-        requires KeyOrState<A, T, K>
+    template <
+        class A, boost::asio::completion_token_for<void(Outcome<std::optional<LockInfo>>)> Token,
+        class Self = Derived>
+        requires KeyOrState<A, T, K> && CarriesOut<Self, verb::Inspect>
     auto async_inspect(A&& key, Deadline deadline, Token&& token) const
     {
         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
         return detail::async_carry_out(self(), detail::InspectRequest{make_key<T, K>(key)}, deadline, token);
     }
-    template <class A, boost::asio::completion_token_for<void(Outcome<std::optional<LockInfo>>)> Token>
-        requires KeyOrState<A, T, K>
+    template <
+        class A, boost::asio::completion_token_for<void(Outcome<std::optional<LockInfo>>)> Token,
+        class Self = Derived>
+        requires KeyOrState<A, T, K> && CarriesOut<Self, verb::Inspect>
     auto async_inspect(A&& key, Token&& token) const
     {
         return async_inspect(std::forward<A>(key), Deadline{}, std::forward<Token>(token));
     }
     /// As `break_lock`.
-    template <class A, boost::asio::completion_token_for<void(Outcome<Removal>)> Token>
-        requires KeyOrState<A, T, K>
+    template <class A, boost::asio::completion_token_for<void(Outcome<Removal>)> Token, class Self = Derived>
+        requires KeyOrState<A, T, K> && CarriesOut<Self, verb::BreakLock>
     auto async_break_lock(A&& key, LockInfo const& seen, Deadline deadline, Token&& token) const
     {
         static_assert(detail::safe_argument<A>, INTERLOCK_NAME_IT_FIRST);
         return detail::async_carry_out(
             self(), detail::BreakLockRequest{make_key<T, K>(key), seen.token}, deadline, token);
     }
-    template <class A, boost::asio::completion_token_for<void(Outcome<Removal>)> Token>
-        requires KeyOrState<A, T, K>
+    template <class A, boost::asio::completion_token_for<void(Outcome<Removal>)> Token, class Self = Derived>
+        requires KeyOrState<A, T, K> && CarriesOut<Self, verb::BreakLock>
     auto async_break_lock(A&& key, LockInfo const& seen, Token&& token) const
     {
         return async_break_lock(std::forward<A>(key), seen, Deadline{}, std::forward<Token>(token));

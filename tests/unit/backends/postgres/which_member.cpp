@@ -83,7 +83,10 @@ TEST_CASE("the member whose value is refused is named", "[postgres][foreign][whi
     TransactionService const optimistic{OptimisticVersioning{}, persons};
     TransactionService const row_lock{PessimisticRowLock{}, persons};
     TransactionService const lease{SetNxLock{}, persons};
-    for (auto const& [member, change] : cases) {
+    for (auto const& pair : cases) {
+        // Lambdas cannot name parts of a structured binding with clang 14.
+        auto const& member = pair.member;
+        auto const& change = pair.change;
         INFO(member);
         auto const named = [&](auto const& outcome) {
             INFO(outcome.detail());
