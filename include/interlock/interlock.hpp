@@ -22,9 +22,10 @@
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/options.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
-#include <interlock/core/any_idempotency_store.hpp>
 #include <interlock/core/backoff.hpp>
+#include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/contracts/idempotency_store.hpp>
+#include <interlock/core/contracts/lock_info.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -37,8 +38,6 @@
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/lock.hpp>
-#include <interlock/core/lock_info.hpp>
-#include <interlock/core/lock_options.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/observer.hpp>
 #include <interlock/core/open.hpp>

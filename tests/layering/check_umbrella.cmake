@@ -6,11 +6,12 @@ cmake_minimum_required(VERSION 3.23)
 include("${CMAKE_CURRENT_LIST_DIR}/../support/lines.cmake")
 
 # May be left out.
-set(optional_headers fwd.hpp version.hpp core/format.hpp core/json_state_traits.hpp forced_unwinding.hpp
+set(optional_headers fwd.hpp version.hpp core/format.hpp core/codec/json_state_traits.hpp forced_unwinding.hpp
     separate_compilation.hpp
     backends/memory/fwd.hpp
     # Who records or reads events includes these; whoever does not should not compile them.
-    backends/memory/event_repository.hpp core/contracts/event_repository.hpp core/any_event_repository.hpp)
+    backends/memory/event_repository.hpp core/contracts/event_repository.hpp
+    core/contracts/any_event_repository.hpp)
 # Never in: internals, what separate compilation compiles once, the tools of authors, components of their own,
 # and what needs a client library: a store that is a component of its own.
 set(excluded_headers "(^|/)detail/|(^|/)src\\.hpp$|^core/(kit|runtime)/|^core/codec/|^patterns/|^http/|^observability/")

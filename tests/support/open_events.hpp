@@ -7,7 +7,7 @@
 /// A log that is opened by its URL, and states that record into it: one case for all stores.
 
 #include <interlock/backends/memory/event_repository.hpp>
-#include <interlock/core/any_event_repository.hpp>
+#include <interlock/core/contracts/any_event_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/any_policy.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>

@@ -5,7 +5,7 @@
 
 // What the sender keeps in its store, whichever that is.
 
-#include <interlock/core/any_event_repository.hpp>
+#include <interlock/core/contracts/any_event_repository.hpp>
 #include <interlock/core/state_repository.hpp>
 #include <interlock/patterns/contract.hpp>
 #include <interlock/patterns/cursor.hpp>

@@ -7,7 +7,7 @@
 /// What dlock asks of the library. All that needs to know of stores and of states is behind these few
 /// functions, so that the rest of the program compiles in no time.
 
-#include <interlock/core/lock_info.hpp>
+#include <interlock/core/contracts/lock_info.hpp>
 
 #include "options.hpp"
 

@@ -22,7 +22,6 @@
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/safe_argument.hpp>
 #include <interlock/core/lock.hpp>
-#include <interlock/core/lock_options.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/asio/async_result.hpp>

@@ -17,7 +17,7 @@
 /// that the store cannot read is refused at once, by `Error` (`invalid_argument`), and its text is never
 /// quoted, since it may hold a password.
 
-#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/state_repository.hpp>
 

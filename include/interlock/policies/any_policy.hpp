@@ -22,7 +22,7 @@
 ///         interlock::open<Account>(url, backends...)};
 ///     payments.do_in_transaction(request, "alice", [](Account& account) { return account.balance -= 5; });
 
-#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/detail/any_session.hpp>

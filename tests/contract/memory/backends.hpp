@@ -8,7 +8,7 @@
 
 #include <interlock/backends/memory/backend.hpp>
 #include <interlock/backends/memory/event_repository.hpp>
-#include <interlock/core/any_event_repository.hpp>
+#include <interlock/core/contracts/any_event_repository.hpp>
 #include <interlock/core/state_repository.hpp>
 
 #include "support/blocking_repository.hpp"

@@ -2,7 +2,7 @@
 
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
-#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/state_repository.hpp>

@@ -17,7 +17,7 @@
 #include <interlock/backends/memory/fwd.hpp>
 #include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
-#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/open.hpp>  // IWYU pragma: export
 #include <interlock/core/state_repository.hpp>
 #include <interlock/fwd.hpp>

@@ -13,7 +13,7 @@
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/pool.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
-#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/open.hpp>  // IWYU pragma: export
 #include <interlock/core/state_repository.hpp>
 

@@ -15,7 +15,7 @@
 #include <interlock/backends/redis/fwd.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
-#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/open.hpp>  // IWYU pragma: export
 #include <interlock/core/state_repository.hpp>
 

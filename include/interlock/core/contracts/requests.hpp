@@ -24,12 +24,12 @@
 /// `unavailable`, `overloaded` and `misconfigured`. A verb whose reply was lost is `outcome_unknown`, unless
 /// it only reads; the comment then says whether it may be sent again.
 
+#include <interlock/core/contracts/lock_info.hpp>
 #include <interlock/core/counter.hpp>
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/fencing_token.hpp>
 #include <interlock/core/key.hpp>
-#include <interlock/core/lock_info.hpp>
 #include <interlock/core/operation_id.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/versioned.hpp>

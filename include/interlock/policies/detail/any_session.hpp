@@ -7,7 +7,7 @@
 /// What `AnyPolicy` keeps for a repository: the session of the policy that was chosen, and around it a
 /// session for idempotent requests.
 
-#include <interlock/core/any_idempotency_store.hpp>
+#include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/transaction_context.hpp>

@@ -6,7 +6,7 @@
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
-#include <interlock/core/json_state_traits.hpp>
+#include <interlock/core/codec/json_state_traits.hpp>
 #include <interlock/core/lock_state_service.hpp>
 
 #include <boost/asio/io_context.hpp>

@@ -10,8 +10,8 @@
 #include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/detail/stored.hpp>
 #include <interlock/backends/redis/reply.hpp>
+#include <interlock/core/contracts/lock_info.hpp>
 #include <interlock/core/contracts/requests.hpp>
-#include <interlock/core/lock_info.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 

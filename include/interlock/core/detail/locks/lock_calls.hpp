@@ -11,7 +11,6 @@
 #include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/lock.hpp>
-#include <interlock/core/lock_options.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/transaction_context.hpp>
 

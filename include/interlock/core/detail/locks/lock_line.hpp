@@ -29,7 +29,7 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/locks/lease_machine.hpp>
 #include <interlock/core/kit/assertion.hpp>
-#include <interlock/core/lock_options.hpp>
+#include <interlock/core/lock.hpp>
 
 #include <chrono>
 #include <cstdint>

@@ -13,7 +13,7 @@
 #include <interlock/core/detail/pending_reason.hpp>
 #include <interlock/core/kit/assertion.hpp>
 #include <interlock/core/kit/store_executor.hpp>
-#include <interlock/core/lock_options.hpp>
+#include <interlock/core/lock.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 
 #include <boost/intrusive/set.hpp>

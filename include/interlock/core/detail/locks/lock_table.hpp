@@ -32,7 +32,6 @@
 #include <interlock/core/detail/locks/renewals.hpp>
 #include <interlock/core/detail/locks/table_hold.hpp>
 #include <interlock/core/lock.hpp>
-#include <interlock/core/lock_options.hpp>
 #include <interlock/core/observer.hpp>
 
 #include <atomic>

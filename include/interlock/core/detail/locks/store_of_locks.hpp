@@ -13,7 +13,7 @@
 #include <interlock/core/detail/locks/releasing.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/kit/place.hpp>
-#include <interlock/core/lock_options.hpp>
+#include <interlock/core/lock.hpp>
 #include <interlock/core/versioned.hpp>
 
 #include <memory>

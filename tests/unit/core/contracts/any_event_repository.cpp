@@ -5,7 +5,7 @@
 
 #include <interlock/backends/memory/backend.hpp>
 #include <interlock/backends/memory/event_repository.hpp>
-#include <interlock/core/any_event_repository.hpp>
+#include <interlock/core/contracts/any_event_repository.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/any_policy.hpp>

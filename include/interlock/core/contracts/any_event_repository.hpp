@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_ANY_EVENT_REPOSITORY_HPP
-#define INTERLOCK_CORE_ANY_EVENT_REPOSITORY_HPP
+#ifndef INTERLOCK_CORE_CONTRACTS_ANY_EVENT_REPOSITORY_HPP
+#define INTERLOCK_CORE_CONTRACTS_ANY_EVENT_REPOSITORY_HPP
 
 /// @file
 /// A log of events that is chosen at run time, and states that are opened so that operations on them record
@@ -154,4 +154,4 @@ StateRepository<T> open(std::string_view url, E const& events, B const&... backe
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_ANY_EVENT_REPOSITORY_HPP
+#endif  // INTERLOCK_CORE_CONTRACTS_ANY_EVENT_REPOSITORY_HPP

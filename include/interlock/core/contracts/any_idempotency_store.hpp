@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_ANY_IDEMPOTENCY_STORE_HPP
-#define INTERLOCK_CORE_ANY_IDEMPOTENCY_STORE_HPP
+#ifndef INTERLOCK_CORE_CONTRACTS_ANY_IDEMPOTENCY_STORE_HPP
+#define INTERLOCK_CORE_CONTRACTS_ANY_IDEMPOTENCY_STORE_HPP
 
 /// @file
 /// An idempotency store that is chosen at run time.
@@ -62,4 +62,4 @@ private:
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_ANY_IDEMPOTENCY_STORE_HPP
+#endif  // INTERLOCK_CORE_CONTRACTS_ANY_IDEMPOTENCY_STORE_HPP

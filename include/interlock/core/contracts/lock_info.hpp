@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_LOCK_INFO_HPP
-#define INTERLOCK_CORE_LOCK_INFO_HPP
+#ifndef INTERLOCK_CORE_CONTRACTS_LOCK_INFO_HPP
+#define INTERLOCK_CORE_CONTRACTS_LOCK_INFO_HPP
 
 /// @file
 /// Who holds a lock, since when and for how long: what a lock record says to people. It is for operators,
@@ -84,4 +84,4 @@ struct LockInfo {
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_LOCK_INFO_HPP
+#endif  // INTERLOCK_CORE_CONTRACTS_LOCK_INFO_HPP

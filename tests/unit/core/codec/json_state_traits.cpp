@@ -4,7 +4,7 @@
 // not right.
 
 #include <interlock/backends/memory/state_repository.hpp>
-#include <interlock/core/json_state_traits.hpp>
+#include <interlock/core/codec/json_state_traits.hpp>
 
 #include <boost/describe/class.hpp>
 #include <boost/describe/enum.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_JSON_STATE_TRAITS_HPP
-#define INTERLOCK_CORE_JSON_STATE_TRAITS_HPP
+#ifndef INTERLOCK_CORE_CODEC_JSON_STATE_TRAITS_HPP
+#define INTERLOCK_CORE_CODEC_JSON_STATE_TRAITS_HPP
 
 /// @file
 /// Stores a described struct as JSON, so that `redis-cli get` shows it, and programs in other languages read
@@ -121,4 +121,4 @@ struct JsonStateTraits {
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_JSON_STATE_TRAITS_HPP
+#endif  // INTERLOCK_CORE_CODEC_JSON_STATE_TRAITS_HPP
