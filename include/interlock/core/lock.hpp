@@ -10,10 +10,10 @@
 ///
 ///     LockStateService locks{repository, {.ttl = 10s}};      // others wait that long for a crashed holder
 ///     auto lock = locks.acquire("sku-1", {.deadline = 2s});  // waits for its turn, 2 s at most
-///     robot.fetch("sku-1", lock.fencing_token());            // the robot refuses a token below the last one it saw
-///     lock.check();                                          // throws `lock_lost` when the lease is over by now
+///     robot.fetch("sku-1", lock.fencing_token());  // the robot refuses a token below the last one it saw
+///     lock.check();                                // throws `lock_lost` when the lease is over by now
 ///     print_label("sku-1");
-///     if (!lock.release())                                   // or let the destructor do it, without a report
+///     if (!lock.release())                         // or let the destructor do it, without a report
 ///         log("the lock was lost while this ran");
 
 #include <interlock/core/backoff.hpp>
