@@ -4,8 +4,9 @@
 #define INTERLOCK_TESTS_SUPPORT_CONNECTION_NOTES_HPP
 
 /// @file
-/// An observer that keeps what it is told of connections and of those who wait for one.
+/// An observer that keeps what it is told of connections, of those who wait for one, and of store calls.
 
+#include <interlock/core/errc.hpp>
 #include <interlock/core/observer.hpp>
 
 #include <algorithm>
@@ -30,6 +31,13 @@ public:
         std::lock_guard const lock(mutex_);
         waits_.push_back(event);
     }
+    void on_store_call(interlock::StoreCallEvent const& event) noexcept override
+    {
+        std::lock_guard const lock(mutex_);
+        calls_.push_back(
+            std::string(event.verb) + " " + interlock::name_of(event.result) +
+            (event.store_code.empty() ? "" : " " + std::string(event.store_code)));
+    }
 
     std::vector<std::string> words() const
     {
@@ -47,8 +55,16 @@ public:
         return waits_;
     }
 
+    /// The store calls: verb, result and, where there is one, what the store calls the error.
+    std::vector<std::string> calls() const
+    {
+        std::lock_guard const lock(mutex_);
+        return calls_;
+    }
+
 private:
     mutable std::mutex mutex_;
+    std::vector<std::string> calls_;
     std::vector<std::string> words_;
     std::vector<interlock::PoolWaitEvent> waits_;
 };

@@ -161,7 +161,8 @@ struct UnknownEvent {
     CallInfo const* call{nullptr};
 };
 
-/// A store is asked for something: told by an `ObservedRepository`, once per verb.
+/// A store is asked for something: told by an `ObservedRepository`, once per verb, and of a row transaction
+/// for what opens it ("load_for_update") and what ends it ("commit", "rollback").
 struct StoreCallInfo {
     StoreInfo store;
     std::string_view verb;  ///< the name of the repository's member: "load", "commit", "create"
@@ -182,6 +183,8 @@ struct StoreCallEvent {
     /// As in `StoreCallInfo`; null as well when another thread takes the answer.
     CallInfo const* call{nullptr};
     void* tag{nullptr};
+    /// What the store itself calls the error: see `Failure::store_code`. Empty when there is none.
+    std::string_view store_code{};
 };
 
 /// What has become of a connection to a store.

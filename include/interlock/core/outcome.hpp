@@ -25,6 +25,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -53,7 +54,7 @@ class [[nodiscard]] Failure {
 public:
     Failure(Errc code) noexcept : code_(code) {}  // NOLINT: a bare code is a complete failure
     Failure(Errc code, std::string detail)
-        : code_(code), detail_(std::make_unique<std::string>(std::move(detail)))
+        : code_(code), words_(std::make_unique<Words>(Words{std::move(detail), {}}))
     {}
 
     /// `outcome_unknown` because of `cause`.
@@ -110,6 +111,9 @@ public:
     /// This failure with another text.
     Failure with_detail(std::string detail) &&;
 
+    /// This failure with what the store itself calls it: see `store_code()`.
+    Failure with_store_code(std::string_view code) &&;
+
     Failure(Failure&&) noexcept = default;
     Failure& operator=(Failure&&) noexcept = default;
     Failure(Failure const& other);
@@ -129,19 +133,32 @@ public:
     /// The whole sentence, for a log: the code, what caused it, and the detail.
     std::string message() const;
     /// Which store it was and what was wrong, without the code; may be empty.
-    std::string detail() const { return detail_ ? *detail_ : std::string{}; }
+    std::string detail() const { return words_ ? words_->detail : std::string{}; }
     /// Whether `detail()` would say anything. Allocates nothing.
-    bool has_detail() const noexcept { return detail_ != nullptr && !detail_->empty(); }
+    bool has_detail() const noexcept { return words_ != nullptr && !words_->detail.empty(); }
+    /// What the store itself calls the error, for a trace or a log: the SQLSTATE of PostgreSQL, the first
+    /// word of an error reply of Redis. Empty when the store has answered without an error, or not at all,
+    /// and of a failure that a call makes of several. Valid as long as the failure.
+    std::string_view store_code() const noexcept
+    {
+        return words_ ? std::string_view{words_->store_code} : std::string_view{};
+    }
     /// The exception that the throwing form of the call throws.
     Error exception() const;
     /// Throws that exception.
     [[noreturn]] void raise() const;
 
 private:
+    struct Words {
+        std::string detail;
+        std::string store_code;
+    };
+    Words& words();
+
     Errc code_;
     Errc cause_{Errc::ok};
     std::chrono::nanoseconds retry_after_{0};
-    std::unique_ptr<std::string> detail_;
+    std::unique_ptr<Words> words_;
 };
 
 /// Either the result of an applied operation or a `Failure`.

@@ -20,7 +20,9 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace interlock {
@@ -41,11 +43,18 @@ struct StoreListener {
         observer->on_store_call_begin(info);
         return info.tag;
     }
-    void end(std::string_view verb, Errc result, Errc cause, std::chrono::nanoseconds duration, void* tag)
+    void end(std::string_view verb, Failure const* failure, std::chrono::nanoseconds duration, void* tag)
         const noexcept
     {
         observer->on_store_call(
-            {{kind, place, system}, verb, result, cause, duration, observer->current_call(), tag});
+            {{kind, place, system},
+             verb,
+             failure != nullptr ? failure->errc() : Errc::ok,
+             failure != nullptr ? failure->cause() : Errc::ok,
+             duration,
+             observer->current_call(),
+             tag,
+             failure != nullptr ? failure->store_code() : std::string_view{}});
     }
 };
 
@@ -59,19 +68,24 @@ public:
     {}
     ToldCall(ToldCall const&) = delete;
     ToldCall& operator=(ToldCall const&) = delete;
-    ~ToldCall() { end(Errc::cancelled, Errc::ok); }
+    ~ToldCall()
+    {
+        Failure const nobody_waits{Errc::cancelled};
+        tell(&nobody_waits);
+    }
 
     template <class X>
     void end(Outcome<X> const& answer) noexcept
     {
-        end(answer.errc(), answer ? Errc::ok : answer.cause());
+        tell(answer ? nullptr : &answer.failure());
     }
+    void end() noexcept { tell(nullptr); }
 
 private:
-    void end(Errc result, Errc cause) noexcept
+    void tell(Failure const* failure) noexcept
     {
         if (!std::exchange(told_, true))
-            listener_->end(verb_, result, cause, runtime_.now() - started_, tag_);
+            listener_->end(verb_, failure, runtime_.now() - started_, tag_);
     }
 
     std::shared_ptr<StoreListener const> listener_;
@@ -104,6 +118,116 @@ private:
     StartedCall<X> call_;  // goes first
 };
 
+/// Whether rows are locked still; no more once the transaction was moved from.
+class StillOpen {
+public:
+    explicit StillOpen(bool open) noexcept : open_(open) {}
+    StillOpen(StillOpen&& other) noexcept : open_(other.end()) {}
+    StillOpen& operator=(StillOpen&& other) noexcept
+    {
+        open_ = other.end();
+        return *this;
+    }
+    ~StillOpen() = default;
+
+    void begin() noexcept { open_ = true; }
+    /// Whether it was open.
+    bool end() noexcept { return std::exchange(open_, false); }
+
+private:
+    bool open_;
+};
+
+/// A row transaction that tells what it comes to. `Clock`: the runtime.
+template <class Tx, class T, class Clock>
+class ObservedTransaction : public Tx {
+    using Listener = std::shared_ptr<StoreListener const>;
+
+public:
+    /// `open`: the rows are locked already.
+    ObservedTransaction(Listener listener, Clock runtime, Tx tx, bool open)
+        : Tx(std::move(tx)), listener_(std::move(listener)), runtime_(std::move(runtime)), open_(open)
+    {}
+    ObservedTransaction(ObservedTransaction&&) = default;
+    ObservedTransaction& operator=(ObservedTransaction&& other) noexcept
+    {
+        roll_back();
+        Tx::operator=(std::move(other));
+        listener_ = std::move(other.listener_);
+        open_ = std::move(other.open_);
+        opening_ = std::move(other.opening_);
+        return *this;
+    }
+    ~ObservedTransaction() { roll_back(); }
+
+    Outcome<CommitResult> commit(
+        std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline = {})
+    {
+        open_.end();
+        ToldCall<Clock> told{listener_, "commit", runtime_};
+        auto result = Tx::commit(changes, operation, deadline);
+        told.end(result);
+        return result;
+    }
+    void rollback() noexcept
+    {
+        if (!roll_back())
+            Tx::rollback();
+    }
+
+    /// Where the rows are waited for without blocking.
+    auto poll(Wait wait, Waiter& waiter)
+        requires requires(Tx& tx) { tx.poll(wait, waiter); }
+    {
+        if (!opening_)
+            opening_ = std::make_unique<ToldCall<Clock>>(listener_, name_of_opening, runtime_);
+        auto step = Tx::poll(wait, waiter);
+        if (step.done()) {
+            if (step.outcome())
+                open_.begin();
+            opening_->end(step.outcome());
+            opening_.reset();
+        }
+        return step;
+    }
+    void abandon() noexcept
+        requires requires(Tx& tx) { tx.abandon(); }
+    {
+        Tx::abandon();
+        opening_.reset();
+    }
+
+private:
+    static constexpr std::string_view name_of_opening = verb::LoadForUpdate<Tx>::name;
+
+    bool roll_back() noexcept
+    {
+        if (!open_.end())
+            return false;
+        ToldCall<Clock> told{listener_, "rollback", runtime_};
+        Tx::rollback();
+        told.end();
+        return true;
+    }
+
+    Listener listener_;
+    [[no_unique_address]] Clock runtime_;
+    StillOpen open_;
+    std::unique_ptr<ToldCall<Clock>> opening_;  // while the rows are waited for
+};
+
+/// The row transactions of `R`, told; where it has none, as little.
+template <class R>
+struct ObservedRows {
+    using type = NoTransaction;
+};
+template <class R>
+    requires requires { typename R::transaction_type; }
+struct ObservedRows<R> {
+    using type =
+        ObservedTransaction<typename R::transaction_type, typename R::value_type, typename R::runtime_type>;
+};
+
 }  // namespace detail
 
 /// `R`, which carries out what it carried out before, and has all concepts that it had. It converts to `R`.
@@ -112,15 +236,20 @@ private:
 /// answered or given up: its name, what it came to, how long it took, and for which call of
 /// `do_in_transaction` it was made, where that is known on this thread. **Does not guarantee.** That
 /// everything is told: not the members that a user calls on the repository itself (`orders.load(...)`), and
-/// of a row transaction only how it is opened, since its statements and its COMMIT are no verbs.
+/// not the statements that an operation executes in a row transaction. The transaction itself is: how it is
+/// opened, which is BEGIN and the locking reads, and its end, `commit` or `rollback`.
 /// **Lifetimes.** As `R`: a shared handle. The observer must outlive all copies, and the services made with
 /// them. **Thread safety.** As `R`. **Cost.** Two readings of the clock and two virtual calls per verb; no
 /// trip.
 template <class R>
 class ObservedRepository : public R {
     using Clock = typename R::runtime_type;
+    using Rows = detail::transaction_of<R>;
 
 public:
+    /// That of `R`, which tells what it comes to.
+    using transaction_type = typename detail::ObservedRows<R>::type;
+
     /// What `repository` is asked for, `observer` is told.
     ObservedRepository(R repository, Observer& observer)
         : R(std::move(repository)),
@@ -148,6 +277,31 @@ public:
             listener_, Verb::name, this->runtime());
         call->set_call(R::start(verb, deadline, waiter));
         return call;
+    }
+
+    // Hides the one for all verbs: its answer is a transaction of another type.
+    Outcome<transaction_type> carry_out(
+        verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
+        requires CarriesOut<R, verb::LoadForUpdate<Rows>>
+    {
+        verb::LoadForUpdate<Rows> const same{rows.keys, rows.wait};
+        detail::ToldCall<Clock> told{listener_, same.name, this->runtime()};
+        auto opened = R::carry_out(same, deadline);
+        told.end(opened);
+        if (!opened)
+            return std::move(opened).failure();
+        return Outcome<transaction_type>{std::in_place, listener_, this->runtime(), *std::move(opened), true};
+    }
+    /// Where `R` waits for rows without blocking.
+    transaction_type open_transaction(std::span<Key const* const> keys) const
+        requires requires(R const& r) { r.open_transaction(keys); }
+    {
+        return transaction_type{listener_, this->runtime(), R::open_transaction(keys), false};
+    }
+    transaction_type open_transaction(std::span<Key const* const> keys, Deadline deadline) const
+        requires requires(R const& r) { r.open_transaction(keys, deadline); }
+    {
+        return transaction_type{listener_, this->runtime(), R::open_transaction(keys, deadline), false};
     }
 
 private:

@@ -12,7 +12,7 @@
 ///     ...
 ///     std::ofstream{"run.json"} << timeline.json();
 ///
-/// For a test, a benchmark or a minute of a service: it keeps everything until it is asked.
+/// For a test, a benchmark or a minute of a service: it keeps everything until it is asked, or taken from.
 
 #include <interlock/core/errc.hpp>
 #include <interlock/core/event.hpp>
@@ -26,8 +26,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
+#include <limits>
 #include <map>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -79,6 +82,13 @@ public:
     /// The events alone, separated by commas: to join the timelines of several processes, each with a
     /// `TimelineOptions::process` of its own, as `{"traceEvents":[` events `,` events `]}`.
     std::string events() const;
+    /// What was drawn since it was taken last, and forgets it: for a process that runs for long, or may be
+    /// killed, and appends it to a file again and again. Each event is a line. `joined` makes a file for a
+    /// viewer of it; `max_events` counts what was not taken yet.
+    std::string take();
+    /// One JSON object of parts, each what one process has taken so far. A part may end within a line, as
+    /// that of a process that was killed while it wrote.
+    static std::string joined(std::span<std::string const> parts);
     /// How many events were left out, since there were more than `max_events`.
     std::size_t left_out() const;
 
@@ -87,10 +97,17 @@ private:
         std::int64_t at;  // in nanoseconds
         std::size_t row;
     };
+    struct Hold {
+        std::int64_t from;
+        std::int64_t to;  // `unended`, until its release was told
+    };
+    static constexpr auto unended = std::numeric_limits<std::int64_t>::max();
     struct Row {
         std::string key;
-        std::uint32_t number;    // in the file: the same in each process that draws the key
-        std::int64_t arrows{0};  // from one holder to the next
+        std::uint32_t number;  // in the file: the same in each process that draws the key
+        // The last ones, by token. A holder who hands on may tell so after the next one has told that it has
+        // the lock, or has ended: a hold ends no later than the next one begins.
+        std::map<std::uint64_t, Hold> holds;
     };
 
     /// FNV-1a, folded: two keys with one number would share a row.
@@ -111,17 +128,21 @@ private:
     // In the format a process is a group of rows: here a key. The holders in one process are one row of it,
     // in which slices never overlap. Those who wait overlap, and are drawn above each other.
 
-    void slice(
-        std::string_view name, Moment now, std::chrono::nanoseconds lasted, std::string const& details);
+    void slice(std::string_view name, std::size_t row, Hold const& hold, std::string const& details);
+    /// Where a hold begins; the arrow to it, if somebody handed it on.
+    void begin_hold(Moment now, std::uint64_t token, bool handed_on);
+    /// Where it ends: when it was told, or when the next one began.
+    Hold end_hold(Moment now, std::uint64_t token, std::chrono::nanoseconds lasted);
     void span(
         std::string_view kind, std::string_view name, Moment now, std::chrono::nanoseconds lasted,
         std::string const& details);
     void moment(std::string_view name, Moment now, std::string const& details);
-    void arrow(char const* end, Moment now, char const* binding);
+    void arrow(char const* end, Moment at, std::uint64_t to_token, char const* binding);
     static std::int64_t begin_of(Moment now, std::chrono::nanoseconds lasted) noexcept;
     std::string place(std::size_t row, std::int64_t at) const;
     void add(std::string event);
 
+    void append_names(std::string& all, Row const& row) const;
     void append_events(std::string& all) const;
 
     TimelineOptions const options_;
@@ -132,6 +153,7 @@ private:
     std::vector<std::string> events_;
     std::uint64_t last_id_{0};
     std::size_t left_out_{0};
+    std::size_t rows_taken_{0};
 };
 
 }  // namespace v0

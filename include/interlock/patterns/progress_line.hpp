@@ -11,10 +11,9 @@
 ///     interlock::Subscription const shipping{
 ///         events, cursors, "shipping", {.report_every = 1s, .observer = &line}};
 
-#include <interlock/core/runtime/terminal.hpp>
+#include <interlock/core/runtime/progress.hpp>
 #include <interlock/patterns/subscription_observer.hpp>
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -27,30 +26,6 @@
 namespace interlock {
 inline namespace v0 {
 
-namespace detail {
-
-/// 1234567 as "1,234,567".
-inline std::string grouped(std::uint64_t number)
-{
-    auto text = std::to_string(number);
-    for (auto i = static_cast<std::ptrdiff_t>(text.size()) - 3; i > 0; i -= 3)
-        text.insert(static_cast<std::size_t>(i), 1, ',');
-    return text;
-}
-
-/// "20 s", "5 min", "3 h": an estimate, of which nobody needs the seconds when it is of hours.
-inline std::string rough_time(double seconds)
-{
-    auto const rounded = [](double number) { return grouped(static_cast<std::uint64_t>(std::ceil(number))); };
-    if (seconds < 100)
-        return rounded(seconds) + " s";
-    if (seconds < 6000)
-        return rounded(seconds / 60) + " min";
-    return rounded(seconds / 3600) + " h";
-}
-
-}  // namespace detail
-
 /// Says how far a consumer is while it is behind, once for each `report_every`, and that it has caught up.
 /// Silent when it is not far behind, and when nobody looks: when the stream is no terminal. A program that
 /// has an observer of its own derives from this one, or hands reports on to it.
@@ -61,16 +36,12 @@ inline std::string rough_time(double seconds)
 /// of its own. What the stream throws is swallowed. One object is for one consumer.
 class ProgressLine : public SubscriptionObserver {
 public:
-    /// When it says something.
-    enum class Show : unsigned char {
-        on_terminal,  ///< only if the stream is `std::cout`, `std::cerr` or `std::clog`, and a terminal
-        always,       ///< also elsewhere, as a line for each report
-    };
+    /// When it says something; `always`: a line for each report.
+    using Show = Progress::Show;
 
     /// `least`: how many events it is behind when the first line is worth it.
     explicit ProgressLine(std::ostream& out, Show show = Show::on_terminal, Position least = 1000)
-        : out_(out), terminal_(detail::is_terminal(out)), silent_(!terminal_ && show != Show::always),
-          least_(least)
+        : line_(out), silent_(!line_.terminal() && show != Show::always), least_(least)
     {}
 
     void on_report(PartitionReport const& report) noexcept override
@@ -133,23 +104,15 @@ private:
             handled += part.handled;
             rate += part.rate;
         }
-        auto line = std::string(consumer) + ": " + detail::grouped(handled) + " of " +
-                    detail::grouped(handled + static_cast<std::uint64_t>(lag)) + " events, ";
-        if (caught_up)
-            line += "caught up";
-        else
-            line += detail::grouped(static_cast<std::uint64_t>(std::llround(rate))) + "/s";
-        if (!caught_up && rate >= 1)
-            line += ", " + detail::rough_time(static_cast<double>(lag) / rate) + " left";
+        auto const all = handled + static_cast<std::uint64_t>(lag);
+        auto const events =
+            caught_up ? detail::grouped(handled) + " of " + detail::grouped(all) + " events, caught up"
+                      : detail::progress_text(handled, all, "events", rate);
         showing_ = !caught_up;
-        if (terminal_)
-            out_ << '\r' << line << "\x1b[K" << (caught_up ? "\n" : "") << std::flush;
-        else
-            out_ << line << '\n' << std::flush;
+        line_.write(std::string(consumer) + ": " + events, caught_up);
     }
 
-    std::ostream& out_;
-    bool terminal_;
+    detail::TerminalLine line_;
     bool silent_;
     Position least_;
     std::mutex mutex_;

@@ -17,10 +17,13 @@
 #include "support/started_repository.hpp"
 #include "support/states.hpp"
 
+#include <array>
 #include <cstddef>
 #include <exception>
 #include <mutex>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace observers_test {
@@ -135,8 +138,34 @@ TEST_CASE("each verb of a store is told for the call that asked", "[observabilit
     {
         TransactionService const service{PessimisticRowLock{}, stock, {.observer = &notes}};
         service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; });
-        CHECK(notes.words.back() == "end ok");
+        CHECK(notes.words == Words{"load_for_update ok", "commit ok", "end ok"});
         CHECK(stock.load("sku-1").value().value.quantity == 9);
+    }
+    SECTION("a row transaction that ends without a commit is rolled back")
+    {
+        TransactionService const service{PessimisticRowLock{}, stock, {.observer = &notes}};
+        auto const refuse = [](Stock&) { throw std::runtime_error("sold out"); };
+        CHECK_THROWS_AS(service.do_in_transaction("sku-1", refuse), std::runtime_error);
+        CHECK(notes.words == Words{"load_for_update ok", "rollback ok", "end cancelled"});
+        notes.words.clear();
+        service.do_in_transaction("sku-1", [](Stock&) {});
+        CHECK(notes.words == Words{"load_for_update ok", "rollback ok", "end ok"});
+    }
+    SECTION("rows that somebody else has")
+    {
+        Key const key{"sku-1"};
+        std::array const keys{&key};
+        using Rows = decltype(stock)::transaction_type;
+        auto rows = stock.carry_out(verb::LoadForUpdate<Rows>{keys, Wait::no}, Deadline{}).value();
+        CHECK(notes.words == Words{"load_for_update ok by nobody"});
+        notes.words.clear();
+        TransactionService const service{PessimisticRowLock{.wait = Wait::no}, stock, {.observer = &notes}};
+        CHECK(service.try_do_in_transaction("sku-1", [](Stock&) {}).errc() == Errc::lock_busy);
+        CHECK(notes.words == Words{"load_for_update lock_busy", "end lock_busy"});
+        auto moved = std::move(rows);
+        notes.words.clear();
+        moved.rollback();
+        CHECK(notes.words == Words{"rollback ok by nobody"});
     }
 }
 

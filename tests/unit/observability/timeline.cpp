@@ -7,10 +7,16 @@
 
 #include "support/catch.hpp"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <vector>
 
 namespace timeline_test {
 
@@ -62,7 +68,52 @@ TEST_CASE("locks are rows of slices, arrows and moments", "[observability][timel
     CHECK(count(json, R"("reason":"taken")") == 2);
     CHECK(count(json, R"("ph":"s")") == 2);  // each arrow has both ends
     CHECK(count(json, R"("ph":"f")") == 2);
-    CHECK(count(json, R"("dur":2000.000)") == 2);  // microseconds
+}
+
+/// The numbers behind `name` in the lines that have `part`, in their order.
+std::vector<double> numbers(std::string const& json, std::string const& part, std::string const& name)
+{
+    std::vector<double> all;
+    std::istringstream lines(json);
+    for (std::string line; std::getline(lines, line);)
+        if (line.find(part) != std::string::npos)
+            all.push_back(std::stod(line.substr(line.find("\"" + name + "\":") + name.size() + 3)));
+    return all;
+}
+
+TEST_CASE("holds of one row never overlap, in whatever order they are told", "[observability][timeline]")
+{
+    TimelineObserver timeline;
+    Key const key{std::string("sku-1")};
+    ObservedLock const lock{{"memory", "here", "memory"}, &key, nullptr};
+    std::uint64_t token = 0;
+    auto const take = [&](bool handed_on) {
+        timeline.on_acquire({Errc::ok, FencingToken{++token}, handed_on, 1, 0ns, 0ns, 0ns, lock});
+        std::this_thread::sleep_for(1ms);
+    };
+    auto const release = [&](std::uint64_t whose, bool hands_on) {
+        timeline.on_release({Errc::ok, FencingToken{whose}, hands_on, 1h, lock});
+    };
+    take(false);
+    take(true);
+    release(1, true);  // told after the next one has it
+    take(true);
+    release(3, false);  // and after the next one has ended
+    release(2, true);
+    auto const json = timeline.json();
+    auto from = numbers(json, R"("ph":"X")", "ts");
+    auto dur = numbers(json, R"("ph":"X")", "dur");
+    REQUIRE(from.size() == 3);  // in the order 1, 3, 2
+    CHECK(from[0] + dur[0] <= from[2] + 0.001);
+    CHECK(from[2] + dur[2] <= from[1] + 0.001);
+    CHECK(*std::min_element(dur.begin(), dur.end()) >= 1000);  // microseconds
+    // Each arrow begins in the slice of one holder and ends where that of the next begins.
+    auto const tails = numbers(json, R"("ph":"s")", "ts");
+    auto const heads = numbers(json, R"("ph":"f")", "ts");
+    REQUIRE(tails.size() == 2);
+    CHECK(tails[0] >= from[0]);
+    CHECK(tails[0] < from[0] + dur[0]);
+    CHECK(heads == std::vector{from[2], from[1]});
 }
 
 TEST_CASE("calls and conflicts are in the rows of their keys", "[observability][timeline]")
@@ -98,6 +149,30 @@ TEST_CASE("an empty timeline, a full one, and two that are joined are JSON", "[o
     auto const joined = "{\"traceEvents\":[" + full.events() + "," + other.events() + "]}";
     CHECK(detail::JsonReader{joined}.read());
     CHECK(count(joined, "worker 2") == 1);
+}
+
+TEST_CASE("what is taken again and again is joined to one file", "[observability][timeline]")
+{
+    TimelineObserver timeline{{.max_events = 13}};
+    Key const first{std::string("sku-1")};
+    Key const second{std::string("sku-2")};
+    hand_on(timeline, first);
+    auto part = timeline.take();
+    CHECK(timeline.take().empty());
+    hand_on(timeline, first);
+    part += timeline.take();
+    hand_on(timeline, second);
+    part += timeline.take();
+    CHECK(timeline.left_out() == 0);  // of what was taken there is no more
+    auto const whole = TimelineObserver::joined(std::array{part});
+    CHECK(detail::JsonReader{whole}.read());
+    CHECK(count(whole, R"("name":"process_name")") == 2);
+    CHECK(count(whole, R"("name":"held, handed on")") == 3);
+    // Of a process that was killed while it wrote, what was whole is there.
+    auto const cut = TimelineObserver::joined(std::array{part.substr(0, part.size() - 30), part});
+    CHECK(detail::JsonReader{cut}.read());
+    CHECK(count(cut, R"("name":"held, handed on")") == 6);
+    CHECK(detail::JsonReader{TimelineObserver::joined({})}.read());
 }
 
 }  // namespace timeline_test

@@ -7,6 +7,7 @@
 #include "support/catch.hpp"
 #include "unit/patterns/subscription.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -220,6 +221,43 @@ TEST_CASE("A progress line tells how long a catch-up takes", "[patterns][progres
     CHECK(il::detail::rough_time(0.2) == "1 s");
     CHECK(il::detail::rough_time(600) == "10 min");
     CHECK(il::detail::rough_time(36'000) == "10 h");
+}
+
+TEST_CASE("What takes long says how far it is, and nothing at first", "[patterns][progress]")
+{
+    using namespace subscription_progress_test;
+    std::ostringstream out;
+    auto const pace = [](std::chrono::nanoseconds at_first, std::chrono::nanoseconds then) {
+        return il::Progress::Pace{at_first, then};
+    };
+    SECTION("not before its time")
+    {
+        il::Progress progress{out, "import", 100, "rows", il::Progress::Show::always, pace(1h, 0ns)};
+        progress.add(50);
+        CHECK(out.str().empty());
+    }
+    SECTION("then with rate and time left, once for each pause")
+    {
+        il::Progress progress{out, "import", 1'000'000, "rows", il::Progress::Show::always, pace(0ns, 1h)};
+        std::this_thread::sleep_for(10ms);
+        progress.add(10);
+        progress.add(10);
+        auto const line = out.str();
+        CHECK_THAT(line, Catch::Matchers::StartsWith("import: 10 of 1,000,000 rows, "));
+        CHECK_THAT(line, Catch::Matchers::EndsWith(" left\n"));
+        CHECK(std::count(line.begin(), line.end(), '\n') == 1);
+    }
+    SECTION("and never where nobody looks")
+    {
+        il::Progress progress{out, "import", 100, "rows", il::Progress::Show::on_terminal, pace(0ns, 0ns)};
+        progress.add(50);
+        CHECK(out.str().empty());
+    }
+    CHECK(il::detail::progress_text(5, 0, "rows", 2) == "5 rows, 2.0/s");
+    CHECK(il::detail::progress_text(34, 120, "s", 1) == "34 of 120 s, 86 s left");
+    CHECK(il::detail::progress_text(3, 8, "runs", 0.25) == "3 of 8 runs, 0.3/s, 20 s left");
+    CHECK(il::detail::progress_text(8, 8, "runs", 12) == "8 of 8 runs, 12/s");
+    CHECK(il::detail::progress_text(0, 8, "runs", 0) == "0 of 8 runs, 0/s");
 }
 
 TEST_CASE("A subscription feeds a progress line", "[patterns][progress]")

@@ -92,7 +92,26 @@ TEST_CASE(
     CHECK(token);
     CHECK(memory.load("x")->value.quantity == 1);
     CHECK(observer.fenced_out().size() == 1);
-    CHECK(observer.transactions().size() == 1);
+    REQUIRE(observer.transactions().size() == 1);
+    CHECK(observer.transactions()[0].policy == "set_nx_lock");
+}
+
+TEST_CASE("events have the name of the policy that was chosen", "[policies][any_policy]")
+{
+    memory::StateRepository<Stock> const memory;
+    static_cast<void>(memory.insert(Stock{"x", 1}).value());
+    interlock_test::RecordingObserver observer;
+    TransactionService<Stock> const service{
+        OptimisticVersioning{.max_attempts = 2}, StateRepository<Stock>{memory}, {.observer = &observer}};
+    auto const overtaken = [&](Stock& s) {
+        static_cast<void>(memory.compare_and_set("x", memory.load("x")->version, Stock{"x", 2}).value());
+        s.quantity = 9;
+    };
+    CHECK(service.try_do_in_transaction("x", overtaken).errc() == Errc::version_conflict);
+    REQUIRE(observer.conflicts().size() == 2);
+    CHECK(observer.conflicts()[0].policy == "optimistic_versioning");
+    REQUIRE(observer.transactions().size() == 1);
+    CHECK(observer.transactions()[0].policy == "optimistic_versioning");
 }
 
 /// Between the two loads of the first attempt somebody moves one piece from "a" to "b".
@@ -223,6 +242,7 @@ TEST_CASE("the run-time form executes requests under an idempotent policy", "[po
         auto const reject = [](Stock&) -> int { throw FinalRejection("out of stock"); };
         CHECK_THROWS_AS(service.do_in_transaction(refused, "x", reject), FinalRejection);
         CHECK_THROWS_AS(service.do_in_transaction(refused, "x", take), FinalRejection);
+        CHECK(observer.transactions()[0].policy == "idempotency_keys");
         CHECK(repository.load("x")->value.quantity == 2);
     }
 }

@@ -223,8 +223,9 @@ constexpr bool holds_in_begin(Session const& session) noexcept
 /// | `P::Session<R>` | what a service keeps per repository, made from `(P, R, Observer*)`; see below |
 ///
 /// A session `S` has `name`, `repository()`, `retry_limits()`, `unfit(keys, deadline)` (nothing, or why not
-/// now), optionally `in_place()` (whether none of its steps blocks when the waiter says that it must not) and
-/// `holds_in_begin()` (see the function of that name), the constants `forms` (an array of `Form`, in the
+/// now), optionally `policy_name()` (what events call the policy, where it is not `name`), `in_place()`
+/// (whether none of its steps blocks when the waiter says that it must not) and `holds_in_begin()` (see the
+/// function of that name), the constants `forms` (an array of `Form`, in the
 /// order in which they are tried) and `guarded(form)` (whether the effect is a write made through the store),
 /// and `S::Transaction<N, form>`, one call on N keys. For a range N is `std::dynamic_extent`, and there are
 /// as many keys as the transaction is given when it is made; `kit/per_key.hpp` serves both:

@@ -105,6 +105,7 @@ inline void LogObserver::on_store_call(StoreCallEvent const& event) noexcept
         line.text("result", name_of(event.result));
         if (event.cause != Errc::ok)
             line.text("cause", name_of(event.cause));
+        line.text_if_any("store_code", event.store_code);
         duration(line, "duration_us", event.duration);
     });
 }

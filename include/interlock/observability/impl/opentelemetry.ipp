@@ -290,6 +290,8 @@ inline void OpenTelemetryObserver::on_store_call(StoreCallEvent const& event) no
         if (span != nullptr && *span) {
             if (event.result != Errc::ok) {
                 (*span)->SetAttribute("error.type", error);
+                if (!event.store_code.empty())
+                    (*span)->SetAttribute("db.response.status_code", view(event.store_code));
                 (*span)->SetStatus(::opentelemetry::trace::StatusCode::kError, error);
             }
             (*span)->End();

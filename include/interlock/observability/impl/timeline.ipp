@@ -32,8 +32,8 @@ inline void TimelineObserver::on_acquire(AcquireEvent const& event) noexcept
             "\"result\":" + quoted(name_of(event.result)) + micros("local_queue_us", event.local_queue) +
                 micros("store_us", event.store) + micros("wake_up_us", event.wake_up) +
                 ",\"store_attempts\":" + std::to_string(event.store_attempts));
-        if (event.result == Errc::ok && event.handed_on)
-            arrow("f", now, ",\"bp\":\"e\"");
+        if (event.result == Errc::ok && event.token)
+            begin_hold(now, event.token.value(), event.handed_on);
     });
 }
 
@@ -46,14 +46,39 @@ inline void TimelineObserver::on_release(ReleaseEvent const& event) noexcept
             event.result == Errc::lock_lost ? "held, then lost"
             : event.handed_on               ? "held, handed on"
                                             : "held",
-            now, event.held,
+            now.row, end_hold(now, event.token.value(), event.held),
             "\"token\":" + std::to_string(event.token.value()) +
                 ",\"result\":" + quoted(name_of(event.result)));
-        if (event.handed_on) {
-            ++rows_[now.row].arrows;
-            arrow("s", now, "");
-        }
     });
+}
+
+inline void TimelineObserver::begin_hold(Moment now, std::uint64_t token, bool handed_on)
+{
+    constexpr std::size_t most = 256;
+    auto& holds = rows_[now.row].holds;
+    if (holds.size() >= most)
+        holds.erase(holds.begin());
+    holds.erase(holds.lower_bound(token), holds.end());  // of a store that counts anew
+    auto const mine = holds.emplace(token, Hold{now.at, unended}).first;
+    if (!handed_on || mine == holds.begin())
+        return;
+    // The arrow begins within the slice of the holder before, and ends in this one's.
+    auto const& before = std::prev(mine)->second;
+    auto const last = std::max(before.from, std::min(before.to, now.at) - 1);
+    arrow("s", {last, now.row}, token, "");
+    arrow("f", now, token, ",\"bp\":\"e\"");
+}
+
+inline TimelineObserver::Hold TimelineObserver::end_hold(
+    Moment now, std::uint64_t token, std::chrono::nanoseconds lasted)
+{
+    auto& holds = rows_[now.row].holds;
+    auto const mine = holds.find(token);
+    if (mine == holds.end())
+        return {begin_of(now, lasted), now.at};
+    auto const next = std::next(mine);
+    mine->second.to = next == holds.end() ? now.at : std::min(now.at, next->second.from);
+    return mine->second;
 }
 
 inline void TimelineObserver::on_lock(LockEvent const& event) noexcept
@@ -97,6 +122,33 @@ inline std::string TimelineObserver::events() const
     std::string all;
     append_events(all);
     return all;
+}
+
+inline std::string TimelineObserver::take()
+{
+    std::vector<std::string> events;
+    std::string all;
+    {
+        std::lock_guard const lock(mutex_);
+        for (; rows_taken_ < rows_.size(); ++rows_taken_) {
+            append_names(all, rows_[rows_taken_]);
+            all += ",\n";
+        }
+        events.swap(events_);
+    }
+    for (auto const& event : events)
+        (all += '{').append(event) += "},\n";
+    return all;
+}
+
+inline std::string TimelineObserver::joined(std::span<std::string const> parts)
+{
+    std::string all = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
+    for (auto const& part : parts)
+        all.append(part, 0, part.rfind('\n') + 1);
+    if (all.ends_with(",\n"))
+        all.resize(all.size() - 2);
+    return all += "\n]}\n";
 }
 
 inline std::size_t TimelineObserver::left_out() const
@@ -162,7 +214,7 @@ void TimelineObserver::draw(Key const* key, Draw one) noexcept
         auto const at = runtime_.now().time_since_epoch().count();
         auto found = row_of_.find(key->bytes());
         if (found == row_of_.end()) {
-            rows_.push_back({std::string(key->bytes()), number_of(key->bytes())});
+            rows_.push_back({std::string(key->bytes()), number_of(key->bytes()), {}});
             found = row_of_.emplace(std::string(key->bytes()), rows_.size() - 1).first;
         }
         one({at, found->second});
@@ -171,11 +223,10 @@ void TimelineObserver::draw(Key const* key, Draw one) noexcept
 }
 
 inline void TimelineObserver::slice(
-    std::string_view name, Moment now, std::chrono::nanoseconds lasted, std::string const& details)
+    std::string_view name, std::size_t row, Hold const& hold, std::string const& details)
 {
-    auto const from = begin_of(now, lasted);
-    add("\"ph\":\"X\",\"cat\":\"lock\",\"name\":" + quoted(name) + place(now.row, from) +
-        ",\"dur\":" + time(now.at - from) + ",\"args\":{" + details + "}");
+    add("\"ph\":\"X\",\"cat\":\"lock\",\"name\":" + quoted(name) + place(row, hold.from) +
+        ",\"dur\":" + time(hold.to - hold.from) + ",\"args\":{" + details + "}");
 }
 
 inline void TimelineObserver::span(
@@ -196,13 +247,13 @@ inline void TimelineObserver::moment(std::string_view name, Moment now, std::str
         ",\"args\":{" + details + "}");
 }
 
-inline void TimelineObserver::arrow(char const* end, Moment now, char const* binding)
+inline void TimelineObserver::arrow(char const* end, Moment at, std::uint64_t to_token, char const* binding)
 {
     add("\"ph\":\"" + std::string(end) + "\",\"cat\":\"lock\",\"name\":\"handed on\",\"id\":" +
         quoted(
-            std::to_string(options_.process) + "." + std::to_string(rows_[now.row].number) + "." +
-            std::to_string(rows_[now.row].arrows)) +
-        place(now.row, now.at) + binding);
+            std::to_string(options_.process) + "." + std::to_string(rows_[at.row].number) + "." +
+            std::to_string(to_token)) +
+        place(at.row, at.at) + binding);
 }
 
 inline std::int64_t TimelineObserver::begin_of(Moment now, std::chrono::nanoseconds lasted) noexcept
@@ -224,15 +275,20 @@ inline void TimelineObserver::add(std::string event)
         ++left_out_;
 }
 
+inline void TimelineObserver::append_names(std::string& all, Row const& row) const
+{
+    auto const head = "{\"ph\":\"M\",\"pid\":" + std::to_string(row.number) +
+                      ",\"tid\":" + std::to_string(options_.process);
+    all += head + ",\"name\":\"process_name\",\"args\":{\"name\":" + quoted(row.key) + "}},\n";
+    all += head + ",\"name\":\"thread_name\",\"args\":{\"name\":" + quoted(options_.process_name) + "}}";
+}
+
 inline void TimelineObserver::append_events(std::string& all) const
 {
     std::lock_guard const lock(mutex_);
     std::size_t named = 0;
     for (auto const& row : rows_) {
-        auto const head = "{\"ph\":\"M\",\"pid\":" + std::to_string(row.number) +
-                          ",\"tid\":" + std::to_string(options_.process);
-        all += head + ",\"name\":\"process_name\",\"args\":{\"name\":" + quoted(row.key) + "}},\n";
-        all += head + ",\"name\":\"thread_name\",\"args\":{\"name\":" + quoted(options_.process_name) + "}}";
+        append_names(all, row);
         if (++named < rows_.size() || !events_.empty())
             all += ",\n";
     }

@@ -169,6 +169,14 @@ public:
     /// What calls with a request are made under.
     requests_type const& requests() const noexcept { return requests_; }
 
+    /// In events: the policy that was chosen, or the one around it.
+    std::string_view policy_name() const noexcept
+    {
+        return idempotent_
+                   ? std::string_view{"idempotency_keys"}
+                   : std::visit([](auto const& s) { return std::string_view{s.name}; }, this->chosen());
+    }
+
     /// Why a call without a request, or with an operation id, is refused as `misconfigured`; null: it is not.
     /// Only at run time is it known whether the policy that was chosen is an idempotent one.
     char const* misuse() const noexcept

@@ -4,6 +4,9 @@
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/observability/observed_repository.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
 
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
@@ -13,6 +16,10 @@
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
 
 namespace connection_events_test {
 
@@ -60,6 +67,22 @@ TEST_CASE("connections that are opened and lost are told", "[redis][connection_e
     end_sessions(server);
     // It notices before it writes that the connection is gone, and makes another one.
     CHECK(eventually([&] { return ask() == Errc::not_found && notes.count("redis opened") == 4; }));
+}
+
+TEST_CASE("the error of a reply has its word in the events of store calls", "[redis][connection_events]")
+{
+    RedisServer const server;
+    interlock_test::ConnectionNotes notes;
+    ObservedRepository const stock{
+        redis::StateRepository<Stock>{redis::Client{redis_options(server)}}, notes};
+    TransactionService const service{OptimisticVersioning{}, stock};
+    stock.insert(Stock{"sku-1", 10}).value();
+    server.command({"CONFIG", "SET", "maxmemory", "1"});
+    auto const take = [](Stock& s) { --s.quantity; };
+    CHECK_FALSE(service.try_do_in_transaction("sku-1", take, {.deadline = std::chrono::milliseconds{500}}));
+    server.command({"CONFIG", "SET", "maxmemory", "0"});
+    auto const calls = notes.calls();
+    CHECK(std::count(calls.begin(), calls.end(), "compare_and_set unavailable OOM") > 0);
 }
 
 }  // namespace connection_events_test

@@ -53,10 +53,8 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
     return failure.errc() == Errc::misconfigured && failure.detail().starts_with(denial);
 }
 
-/// The failure that an error reply means. Errors that Redis gives before it executes a command, or before the
-/// first write of a script, are "not applied". Any other error of a writing command is `outcome_unknown`: a
-/// script is not undone when one of its commands fails.
-[[gnu::cold]] inline Failure map_error(std::string_view text, Access access)
+/// The failure that an error reply means, see `map_error`.
+[[gnu::cold]] inline Failure meaning_of_error(std::string_view text, Access access)
 {
     auto const word = error_word(text);
     auto const is = [&](auto... words) { return ((word == words) || ...); };
@@ -111,6 +109,18 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
     if (text.starts_with("ERR unknown command"))
         return Failure{Errc::misconfigured, std::move(detail)};
     return Failure::unknown(Errc::misconfigured, std::move(detail));
+}
+
+/// The failure that an error reply means. Errors that Redis gives before it executes a command, or before the
+/// first write of a script, are "not applied". Any other error of a writing command is `outcome_unknown`: a
+/// script is not undone when one of its commands fails.
+[[gnu::cold]] inline Failure map_error(std::string_view text, Access access)
+{
+    // A user's script may raise anything, also a value: what is no word is not handed on.
+    auto const word = error_word(text);
+    bool const is_code = word.size() <= 24 &&
+                         std::all_of(word.begin(), word.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+    return meaning_of_error(text, access).with_store_code(is_code ? word : std::string_view{});
 }
 
 /// Whether a user's script may have written before it ended with this error, which `map_error` takes for

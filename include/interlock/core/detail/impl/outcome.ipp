@@ -13,13 +13,13 @@ INTERLOCK_DECL Failure Failure::unknown(Errc cause, std::string detail)
     Failure f{Errc::outcome_unknown};
     f.cause_ = cause;
     if (!detail.empty())
-        f.detail_ = std::make_unique<std::string>(std::move(detail));
+        f.words().detail = std::move(detail);
     return f;
 }
 
 INTERLOCK_DECL Failure::Failure(Failure const& other)
     : code_(other.code_), cause_(other.cause_), retry_after_(other.retry_after_),
-      detail_(other.detail_ ? std::make_unique<std::string>(*other.detail_) : nullptr)
+      words_(other.words_ ? std::make_unique<Words>(*other.words_) : nullptr)
 {}
 
 INTERLOCK_DECL Failure& Failure::operator=(Failure const& other)
@@ -35,7 +35,7 @@ INTERLOCK_DECL Failure Failure::explained(std::string place) &&
     std::string const meaning = explanation_of(waited ? cause_ : code_);
     if (!place.empty() && !meaning.empty())
         place += ": ";
-    detail_ = std::make_unique<std::string>(std::move(place) + meaning);
+    words().detail = std::move(place) + meaning;
     return std::move(*this);
 }
 
@@ -45,15 +45,29 @@ INTERLOCK_DECL Failure Failure::placed(std::string const& place) &&
                           code_ == Errc::overloaded || code_ == Errc::misconfigured ||
                           code_ == Errc::outcome_unknown;
     auto const kind = place.substr(0, place.find(' '));
-    if (of_store && has_detail() && !kind.empty() && detail_->find(kind) == std::string::npos)
-        detail_ = std::make_unique<std::string>(place + ": " + *detail_);
+    if (of_store && has_detail() && !kind.empty() && words_->detail.find(kind) == std::string::npos)
+        words_->detail = place + ": " + words_->detail;
     return std::move(*this);
 }
 
 INTERLOCK_DECL Failure Failure::with_detail(std::string detail) &&
 {
-    detail_ = std::make_unique<std::string>(std::move(detail));
+    words().detail = std::move(detail);
     return std::move(*this);
+}
+
+INTERLOCK_DECL Failure Failure::with_store_code(std::string_view code) &&
+{
+    if (!code.empty())
+        words().store_code = code;
+    return std::move(*this);
+}
+
+INTERLOCK_DECL Failure::Words& Failure::words()
+{
+    if (!words_)
+        words_ = std::make_unique<Words>();
+    return *words_;
 }
 
 INTERLOCK_DECL std::string Failure::message() const

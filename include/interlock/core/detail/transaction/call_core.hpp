@@ -176,14 +176,14 @@ protected:
 
     /// The next action after one that needs neither the policy's transaction nor the operation's result.
     template <class R>
-    Action feed_store(Action action, std::string_view policy, R const& runtime)
+    Action feed_store(Action action, R const& runtime)
     {
         switch (action) {
         case Action::look_up:
             if (code_ == Errc::ok)
                 return machine_.looked_up(answered_, Errc::ok, TimePoint{}, 0);
-            return failed(action, policy, runtime);
-        case Action::resolve: return failed(action, policy, runtime);
+            return failed(action, runtime);
+        case Action::resolve: return failed(action, runtime);
         case Action::rollback: return machine_.rolled_back();
         case Action::reject:
             // Not kept means not final: whoever comes next runs the operation.
@@ -196,7 +196,7 @@ protected:
 
     /// The next action after a step that failed, or that looked into a failure. May be an attempt more.
     template <class R>
-    Action failed(Action action, std::string_view policy, R const& runtime)
+    Action failed(Action action, R const& runtime)
     {
         auto const retries = machine_.retries();
         auto const attempt = machine_.attempts();
@@ -205,7 +205,7 @@ protected:
             note_retry();
         if (info_ && machine_.retries() != retries)
             observe_retry(
-                {policy, code_, attempt,
+                {info_->policy, code_, attempt,
                  next == Action::sleep ? machine_.wake_at() - runtime.now() : std::chrono::nanoseconds{0},
                  next == Action::sleep || next == Action::begin || next == Action::look_up, &*info_});
         return next;

@@ -211,7 +211,7 @@ public:
         case Action::run: return ran();
         case Action::verify: return verified();
         case Action::commit: return committed();
-        default: return this->feed_store(action, Session::name, runtime());
+        default: return this->feed_store(action, runtime());
         }
     }
     Action began()
@@ -220,7 +220,7 @@ public:
             return this->replay();
         if (this->code_ == Errc::ok)
             return this->machine_.began(Errc::ok, TimePoint{}, 0);
-        return this->failed(Action::begin, Session::name, runtime());
+        return this->failed(Action::begin, runtime());
     }
     Action committed()
     {
@@ -230,7 +230,7 @@ public:
         }
         if (this->code_ == Errc::ok)
             return this->machine_.committed(Errc::ok, this->answered_, Errc::ok, TimePoint{}, 0);
-        return this->failed(Action::commit, Session::name, runtime());
+        return this->failed(Action::commit, runtime());
     }
 
     // ---- The operation ----
@@ -481,7 +481,7 @@ private:
             this->note_dropped();
             return this->machine_.again(runtime().now());
         }
-        return this->failed(Action::verify, Session::name, runtime());
+        return this->failed(Action::verify, runtime());
     }
 
     Action believe_exception()

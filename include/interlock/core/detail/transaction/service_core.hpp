@@ -180,6 +180,15 @@ public:
     }
 
 private:
+    /// What events call the policy.
+    static std::string_view policy_of(Session const& session) noexcept
+    {
+        if constexpr (requires { session.policy_name(); })
+            return session.policy_name();
+        else
+            return Session::name;
+    }
+
     /// What pending operations share with the service, and what they need for as long as they last.
     struct Kept {
         template <class... A>
@@ -187,7 +196,7 @@ private:
         {
             if (observer != nullptr)
                 listener = {
-                    observer, Session::name, interlock::kind_of(session.repository()),
+                    observer, policy_of(session), interlock::kind_of(session.repository()),
                     place_of(session.repository()), system_of(session.repository())};
         }
         Session const session;

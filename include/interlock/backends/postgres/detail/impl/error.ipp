@@ -63,17 +63,20 @@ INTERLOCK_DECL std::string describe(SqlError const& error)
 INTERLOCK_DECL Failure failure_of(SqlError const& error, Access access)
 {
     auto const& rule = rule_of(error.state);
+    auto const failure = [&](Errc code) {
+        return Failure{code, describe(error)}.with_store_code(error.state);
+    };
     if (error.raised) {
         // A rule of the user's own refuses the change, by whatever state it has chosen. Only the states that
         // ask for another run of the transaction have their meaning here, too.
         bool const again = rule.errc == Errc::serialization_failure || rule.errc == Errc::deadlock;
-        return Failure{again ? rule.errc : Errc::constraint_violated, describe(error)};
+        return failure(again ? rule.errc : Errc::constraint_violated);
     }
     if (error.policy == RowPolicy::refuses)
-        return Failure{Errc::constraint_violated, describe(error)};
+        return failure(Errc::constraint_violated);
     if (access == Access::commit && rule.certain == Certain::no)
-        return Failure::unknown(rule.errc, describe(error));
-    return Failure{rule.errc, describe(error)};
+        return failure(rule.errc).in_doubt();
+    return failure(rule.errc);
 }
 
 INTERLOCK_DECL Failure failure_of(Exchange const& exchange, Access access)

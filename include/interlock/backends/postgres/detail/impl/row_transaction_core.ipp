@@ -196,15 +196,18 @@ Failure RowTransactionCore<R>::changes_refused(
     auto failure = store_->refused(*known_, error, changes, Access::write, Deadline{until});
     if (error.state == "23505" && !error.raised && known_->policies.decide_rows)
         return failed(
-            failure.errc(),
-            {failure.detail(), "; the row in the way may be one that row-level policies hide"});
+                   failure.errc(),
+                   {failure.detail(), "; the row in the way may be one that row-level policies hide"})
+            .with_store_code(error.state);
     bool const outdated = store_->outdated(known_, error);
     if (error.policy != RowPolicy::would_hide || known_->policies.apply || !outdated)
         return failure;
     // A trigger, say, has met a policy. Another run begins with what is known now.
     healed_ = true;
     return failed(
-        Errc::serialization_failure, {failure.detail(), "; from now on policies apply to the transactions"});
+               Errc::serialization_failure,
+               {failure.detail(), "; from now on policies apply to the transactions"})
+        .with_store_code(error.state);
 }
 
 // ---- the end ------------------------------------------------------------------------------------

@@ -596,7 +596,8 @@ Failure TableCore<R>::refused(
         if (column.empty())
             column = refused_member(known, error, change, until);
     if (!column.empty())
-        return failed(failure.errc(), {failure.detail(), ", the value of ", table.name, ".", column});
+        return failed(failure.errc(), {failure.detail(), ", the value of ", table.name, ".", column})
+            .with_store_code(error.state);
     std::vector<Key const*> keys;
     for (auto const& change : changes)
         keys.push_back(change.key);

@@ -84,8 +84,9 @@ Failure TableCore<R>::refused_by_key(
             continue;
         if (auto const column = refused_part(known, error, *key, soon); !column.empty())
             return failed(
-                failure.errc(),
-                {failure.detail(), ", the value of the key's column ", table.name, ".", column});
+                       failure.errc(),
+                       {failure.detail(), ", the value of the key's column ", table.name, ".", column})
+                .with_store_code(error.state);
     }
     return failure;
 }

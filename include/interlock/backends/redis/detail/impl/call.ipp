@@ -56,9 +56,9 @@ INTERLOCK_DECL Failure Replication::missing(ReplyView waited, bool undone) const
                                " replicas have the grant; it was " +
                                (undone ? "taken back" : "to be taken back, or ends with its lease")};
     if (waited.is(ReplyType::error))
-        failure = Failure{
-            map_error(waited.text(), Access::read).errc(), "redis: WAIT: " + std::string(waited.text())};
-    return undone ? failure : Failure::unknown(failure.errc(), std::string(failure.detail()));
+        failure =
+            map_error(waited.text(), Access::read).with_detail("redis: WAIT: " + std::string(waited.text()));
+    return undone ? std::move(failure) : std::move(failure).in_doubt();
 }
 
 // ---- On the calling thread

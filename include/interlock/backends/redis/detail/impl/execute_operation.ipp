@@ -95,7 +95,7 @@ bool ExecutedCommand<R>::advance(bool cancelled, Outcome<Reply>& result)
     auto failure = map_error(text, access());
     // What a script did before it raised this, or before one of its commands was refused, is not undone.
     if (script_ && access() != Access::read && raised_by_script(text, failure.errc()))
-        failure = Failure::unknown(failure.errc(), std::string(failure.detail()));
+        failure = std::move(failure).in_doubt();
     result = Outcome<Reply>{std::move(failure)};
     return true;
 }

@@ -108,7 +108,7 @@ INTERLOCK_DECL void CallCore::record_exception(Action action)
     clear();
     resolved_ = Resolved::unknown;
     if (action == Action::commit)  // nobody knows whether it was sent before
-        failure = Failure::unknown(failure.errc(), failure.detail());
+        failure = std::move(failure).in_doubt();
     if (reports(action))
         record_failure(std::move(failure));
 }
