@@ -68,3 +68,24 @@ function(interlock_add_own_executable target)
     endif()
     target_link_libraries(${target} PRIVATE interlock::interlock interlock_warnings interlock_sanitizer)
 endfunction()
+
+option(INTERLOCK_COMPILE_ONCE
+    "Examples share the compiled bodies of the library; OFF: they are header-only" ON)
+
+# interlock_compile_once(<target>)
+#
+# The bodies of the library are compiled once for all targets that this is called for, instead of in each of
+# their units: separate compilation, as a user asks for it by interlock::<component>_compiled. Examples built
+# by clang, and all tests and benchmarks, have the header-only form.
+function(interlock_compile_once target)
+    if(INTERLOCK_MUTANT OR NOT INTERLOCK_COMPILE_ONCE)
+        return()  # the headers of a mutant differ from those that are compiled once
+    endif()
+    get_target_property(components interlock INTERLOCK_COMPONENTS)
+    foreach(component IN LISTS components)
+        if(TARGET interlock::${component}_compiled)
+            target_link_libraries(interlock_${component}_compiled PRIVATE interlock_sanitizer)
+            target_link_libraries(${target} PRIVATE interlock::${component}_compiled)
+        endif()
+    endforeach()
+endfunction()
