@@ -64,7 +64,7 @@ inline void TimelineObserver::begin_hold(Moment now, std::uint64_t token, bool h
         return;
     // The arrow begins within the slice of the holder before, and ends in this one's.
     auto const& before = std::prev(mine)->second;
-    auto const last = std::max(before.from, std::min(before.to, now.at) - 1);
+    auto const last = std::max(before.from, std::min(before.to, now.at - 1) - 1);
     arrow("s", {last, now.row}, token, "");
     arrow("f", now, token, ",\"bp\":\"e\"");
 }
@@ -77,7 +77,9 @@ inline TimelineObserver::Hold TimelineObserver::end_hold(
     if (mine == holds.end())
         return {begin_of(now, lasted), now.at};
     auto const next = std::next(mine);
-    mine->second.to = next == holds.end() ? now.at : std::min(now.at, next->second.from);
+    // A nanosecond between two: a viewer that adds what is rounded must not find one within the other.
+    auto const to = next == holds.end() ? now.at : std::min(now.at, next->second.from - 1);
+    mine->second.to = std::max(mine->second.from, to);
     return mine->second;
 }
 
