@@ -208,6 +208,34 @@ def a_broken_lock_ends_the_command_with_124(d):
 
 
 @case
+def a_command_that_ends_before_dlock_hears_of_a_broken_lock_ends_with_124(d):
+    holder = d.holder("--ttl", "600", "e5", body="echo begun; read line; echo done; exit 3",
+                      stdin=subprocess.PIPE)
+    expect("break", d.run("break", "-y", "e5")[0], 0)  # heard of at the next renewal: in 200 s
+    expect("the command runs", holder.poll(), None)
+    holder.stdin.write("\n")
+    holder.stdin.flush()
+    out, err = holder.communicate(timeout=LONG)
+    expect("the holder", (holder.returncode, out), (124, "done\n"))
+    expect_in("says why", "the lock e5 is not held any more: somebody has broken it", err)
+    expect_in("says how the command ended", "ended with 3", err)
+
+
+@case
+def a_lock_that_somebody_else_took_meanwhile_is_his_and_the_code_is_124(d):
+    first = d.holder("--ttl", "600", "e6", body="echo begun; read line", stdin=subprocess.PIPE)
+    expect("break", d.run("break", "-y", "e6")[0], 0)
+    second = d.holder("--ttl", "600", "e6")
+    first.stdin.write("\n")
+    first.stdin.flush()
+    _, err = first.communicate(timeout=LONG)
+    expect("the first one", first.returncode, 124)
+    expect_in("says who has it", f"the lock e6 is held by {os.uname().nodename}:{second.pid}:dlock now", err)
+    expect("the second one has it still", free(d, "e6"), False)
+    stop(second)
+
+
+@case
 def a_command_that_does_not_hear_term_is_killed(d):
     holder = d.holder("--ttl", str(TTL), "-k", "0.3", "e2", body="trap '' TERM; echo begun; "
                       "while :; do sleep 0.05; done")

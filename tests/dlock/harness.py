@@ -44,9 +44,9 @@ class Dlock:
         out, err = process.communicate(timeout=LONG)
         return process.returncode, out, err
 
-    def holder(self, *words, body="echo begun; exec sleep 600"):
+    def holder(self, *words, body="echo begun; exec sleep 600", **options):
         """A dlock whose command has begun."""
-        process = self.start(*words, "-c", body)
+        process = self.start(*words, "-c", body, **options)
         line = process.stdout.readline()
         if line != "begun\n":
             raise AssertionError(f"the command did not begin: {line!r} {process.stderr.read()!r}")

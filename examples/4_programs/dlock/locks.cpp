@@ -163,23 +163,40 @@ std::optional<std::string> Locks::lost() const
     return std::nullopt;
 }
 
+std::optional<std::string> Locks::lost_unheard() const
+{
+    for (auto const& lock : held_->held) {
+        auto const& name = lock.state().name;
+        auto const found = held_->repository.inspect(name, std::min(patience, lock.remaining()));
+        if (found && !*found)
+            return fmt::format("the lock {} is not held any more: somebody has broken it", name);
+        if (found && (*found)->token != lock.fencing_token())
+            return fmt::format("the lock {} is held by {} now", name, (*found)->holder);
+    }
+    return std::nullopt;
+}
+
 void Locks::when_lost(std::function<void()> const& then)
 {
     for (auto const& lock : held_->held)
         held_->watches.emplace_back(lock.stop_token(), then);
 }
 
-std::optional<std::string> Locks::give_back()
+Locks::GivenBack Locks::give_back()
 {
     held_->watches.clear();
-    std::optional<std::string> objection;
+    GivenBack all;
     while (!held_->held.empty()) {
+        auto const name = held_->held.back().state().name;
         auto const released = held_->held.back().release();
-        if (!released && !objection)
-            objection = released.failure().message();
         held_->held.pop_back();
+        if (released)
+            continue;
+        auto& said = released.errc() == il::Errc::lock_lost ? all.lost : all.objection;
+        if (!said)
+            said = fmt::format("the lock {} ({})", name, released.failure().message());
     }
-    return objection;
+    return all;
 }
 
 std::vector<Seen> Locks::look(std::vector<std::string> const& names) const

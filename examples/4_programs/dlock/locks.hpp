@@ -64,8 +64,16 @@ public:
     /// Calls `then` from another thread when one of them is lost, once for each at most, until they are given
     /// back.
     void when_lost(std::function<void()> const& then);
-    /// Gives all of them back. What the store says against that; nothing: they are free.
-    std::optional<std::string> give_back();
+    /// Asks the store: one trip for each lock. Why one of them is not ours any more, although nobody has told
+    /// us so yet; nothing: all are ours, or the store does not answer.
+    std::optional<std::string> lost_unheard() const;
+    /// What giving the locks back came to. Nothing in it: they were ours until then, and are free.
+    struct GivenBack {
+        std::optional<std::string> lost;       ///< one of them was not ours any more
+        std::optional<std::string> objection;  ///< what else the store says against it
+    };
+    /// Gives all of them back.
+    GivenBack give_back();
 
     // ---- for people; each throws `Fault` where the store does not answer -------------------------
 

@@ -17,7 +17,7 @@ namespace dlock {
 using Duration = std::chrono::nanoseconds;
 
 /// What the program ends with, besides the code of its command. As timeout(1) and env(1).
-inline constexpr int exit_lost = 124;       ///< a lock was lost, and the command was ended
+inline constexpr int exit_lost = 124;       ///< a lock was lost before the command ended by itself
 inline constexpr int exit_fault = 125;      ///< dlock itself has failed
 inline constexpr int exit_not_run = 126;    ///< the command was found, and could not be run
 inline constexpr int exit_not_found = 127;  ///< there is no such command

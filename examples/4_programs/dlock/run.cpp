@@ -54,19 +54,21 @@ public:
         if (auto const code = take_locks())
             return *code;
         auto const begun = boottime();
-        int code = run_command();
+        int const code = run_command();
         if (!lost_ && !told_to_end_)
             hold_on(begun + options_.at_least);
-        if (auto const lost = locks_.lost(); lost && !lost_) {
-            say(*lost);
-            lost_ = true;
-        }
-        auto const objection = locks_.give_back();
-        if (lost_)
-            code = exit_lost;
-        else if (objection)
-            say("the locks may be held until their lease ends: " + *objection);
-        return code;
+        // Who breaks a lock is heard of at its next renewal, or here.
+        auto lost = locks_.lost();
+        if (!lost && !lost_)
+            lost = locks_.lost_unheard();
+        auto const given_back = locks_.give_back();
+        if (!lost)
+            lost = given_back.lost;
+        if (lost && !lost_)
+            say(fmt::format("{}; the command has ended with {}", *lost, code));
+        else if (given_back.objection && !lost_)
+            say("may be held until its lease ends: " + *given_back.objection);
+        return lost_ || lost ? exit_lost : code;
     }
 
 private:
