@@ -108,6 +108,10 @@ template <class T, class Repository = StateRepository<T>, Assurance Level = Assu
 class LockStateService;
 template <class T, class Policy = AnyPolicy, class Repository = StateRepository<T>>
 class TransactionService;
+template <class... R>
+class JointRepository;
+template <class R>
+class KeyIn;
 
 // Policies.
 struct OptimisticVersioning;

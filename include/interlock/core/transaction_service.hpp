@@ -132,6 +132,8 @@ class TransactionService
     static constexpr bool idempotent = detail::is_idempotent<Policy>;
     template <class A>
     static constexpr bool named = NamesStates<A, T, K>;
+    template <class A, class F>
+    using Op = detail::operation_on_t<A, T, std::remove_cvref_t<F>>;
 
 public:
     using value_type = T;
@@ -188,26 +190,30 @@ public:
     /// `effect()` says whether the change was not applied, or whether that is unknown.
     /// **Cost.** The round trips of the policy. Needs no other thread and no `io_context`.
     template <class A, class F>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> &&
-                ReturnsAValue<F, Session, count<A>> && ReturnsNoAwaitable<F, Session, count<A>> &&
+        requires(named<A> && !idempotent) && OperationFor<Op<A, F>, Session, count<A>> &&
+                ReturnsAValue<Op<A, F>, Session, count<A>> &&
+                ReturnsNoAwaitable<Op<A, F>, Session, count<A>> &&
                 (count<A> == 1 || AtomicRepository<Repository>)
     auto do_in_transaction(A const& key, F&& operation, CallOptions options = {}) const
     {
+        auto&& run = detail::operation_here<A, T>(operation);
         return detail::call_blocking<detail::Once::no>(
-                   core_.session(), core_.target(key), operation, core_.terms(), options)
+                   core_.session(), core_.target(key), run, core_.terms(), options)
             .value();
     }
 
     /// As `do_in_transaction`, but returns an `Outcome` instead of throwing `Error`. What the operation
     /// throws, it still throws.
     template <class A, class F>
-        requires(named<A> && !idempotent) && OperationFor<F, Session, count<A>> &&
-                ReturnsAValue<F, Session, count<A>> && ReturnsNoAwaitable<F, Session, count<A>> &&
+        requires(named<A> && !idempotent) && OperationFor<Op<A, F>, Session, count<A>> &&
+                ReturnsAValue<Op<A, F>, Session, count<A>> &&
+                ReturnsNoAwaitable<Op<A, F>, Session, count<A>> &&
                 (count<A> == 1 || AtomicRepository<Repository>)
     auto try_do_in_transaction(A const& key, F&& operation, CallOptions options = {}) const
     {
+        auto&& run = detail::operation_here<A, T>(operation);
         return detail::call_blocking<detail::Once::no>(
-            core_.session(), core_.target(key), operation, core_.terms(), options);
+            core_.session(), core_.target(key), run, core_.terms(), options);
     }
 
     /// As `do_in_transaction`, at most once per `once`: whoever comes with the same operation id, or the same
@@ -221,9 +227,10 @@ public:
     /// was stored before.
     /// **Cost.** With an id one round trip more than without. With a request, what its policy says.
     template <class O, class A, class F>
-        requires OnceFor<O, Policy> && named<A> && OperationFor<F, Session, count<A>> &&
-                 ReturnsAValue<F, Session, count<A>> && ReturnsNoAwaitable<F, Session, count<A>> &&
-                 ReturnsAStorable<F, Session, count<A>> && OperationRepository<Repository>
+        requires OnceFor<O, Policy> && named<A> && OperationFor<Op<A, F>, Session, count<A>> &&
+                 ReturnsAValue<Op<A, F>, Session, count<A>> &&
+                 ReturnsNoAwaitable<Op<A, F>, Session, count<A>> &&
+                 ReturnsAStorable<Op<A, F>, Session, count<A>> && OperationRepository<Repository>
     auto do_in_transaction(O const& once, A const& key, F&& operation, CallOptions options = {}) const
     {
         return try_do_in_transaction(once, key, operation, options).value();
@@ -231,18 +238,20 @@ public:
 
     /// The same with an `Outcome`, whose `replayed()` says whether the result was stored before.
     template <class O, class A, class F>
-        requires OnceFor<O, Policy> && named<A> && OperationFor<F, Session, count<A>> &&
-                 ReturnsAValue<F, Session, count<A>> && ReturnsNoAwaitable<F, Session, count<A>> &&
-                 ReturnsAStorable<F, Session, count<A>> && OperationRepository<Repository>
+        requires OnceFor<O, Policy> && named<A> && OperationFor<Op<A, F>, Session, count<A>> &&
+                 ReturnsAValue<Op<A, F>, Session, count<A>> &&
+                 ReturnsNoAwaitable<Op<A, F>, Session, count<A>> &&
+                 ReturnsAStorable<Op<A, F>, Session, count<A>> && OperationRepository<Repository>
     auto try_do_in_transaction(O const& once, A const& key, F&& operation, CallOptions options = {}) const
     {
+        auto&& run = detail::operation_here<A, T>(operation);
         if constexpr (std::same_as<O, OperationId>) {
             return detail::call_blocking<detail::Once::operation_id>(
-                core_.session(), core_.target(key), operation, core_.terms(&once), options);
+                core_.session(), core_.target(key), run, core_.terms(&once), options);
         } else {
             auto const id = core_.requests().operation_id(once);
             return detail::answer_of(detail::call_blocking<detail::Once::idempotent>(
-                core_.requests(), core_.target(key), operation, core_.terms(&id, &once), options));
+                core_.requests(), core_.target(key), run, core_.terms(&id, &once), options));
         }
     }
 
@@ -261,8 +270,9 @@ public:
     /// cancellation waits for its outcome.
     /// **Lifetimes.** `operation` is moved or copied. What it refers to must outlive the call.
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> &&
-                ReturnsAValue<F, Async, count<A>> && ReturnsADefaultConstructible<F, Async, count<A>> &&
+        requires(named<A> && !idempotent) && OperationFor<Op<A, F>, Async, count<A>> &&
+                ReturnsAValue<Op<A, F>, Async, count<A>> &&
+                ReturnsADefaultConstructible<Op<A, F>, Async, count<A>> &&
                 (count<A> == 1 || AtomicRepository<Repository>)
     auto async_do_in_transaction(A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
@@ -273,8 +283,9 @@ public:
 
     /// The same with the default options.
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> &&
-                ReturnsAValue<F, Async, count<A>> && ReturnsADefaultConstructible<F, Async, count<A>> &&
+        requires(named<A> && !idempotent) && OperationFor<Op<A, F>, Async, count<A>> &&
+                ReturnsAValue<Op<A, F>, Async, count<A>> &&
+                ReturnsADefaultConstructible<Op<A, F>, Async, count<A>> &&
                 (count<A> == 1 || AtomicRepository<Repository>)
     auto async_do_in_transaction(A&& key, F&& operation, CompletionToken&& token) const
     {
@@ -286,9 +297,10 @@ public:
     /// As `async_do_in_transaction`, at most once per `once`: see the form of `do_in_transaction` with it.
     /// With a request the result is an `Answer<R>`.
     template <class O, class A, class F, class CompletionToken>
-        requires OnceFor<O, Policy> && named<A> && OperationFor<F, Async, count<A>> &&
-                 ReturnsAValue<F, Async, count<A>> && ReturnsADefaultConstructible<F, Async, count<A>> &&
-                 ReturnsAStorable<F, Async, count<A>> && OperationRepository<Repository>
+        requires OnceFor<O, Policy> && named<A> && OperationFor<Op<A, F>, Async, count<A>> &&
+                 ReturnsAValue<Op<A, F>, Async, count<A>> &&
+                 ReturnsADefaultConstructible<Op<A, F>, Async, count<A>> &&
+                 ReturnsAStorable<Op<A, F>, Async, count<A>> && OperationRepository<Repository>
     auto async_do_in_transaction(
         O once, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
@@ -298,9 +310,10 @@ public:
 
     /// The same with the default options.
     template <class O, class A, class F, class CompletionToken>
-        requires OnceFor<O, Policy> && named<A> && OperationFor<F, Async, count<A>> &&
-                 ReturnsAValue<F, Async, count<A>> && ReturnsADefaultConstructible<F, Async, count<A>> &&
-                 ReturnsAStorable<F, Async, count<A>> && OperationRepository<Repository>
+        requires OnceFor<O, Policy> && named<A> && OperationFor<Op<A, F>, Async, count<A>> &&
+                 ReturnsAValue<Op<A, F>, Async, count<A>> &&
+                 ReturnsADefaultConstructible<Op<A, F>, Async, count<A>> &&
+                 ReturnsAStorable<Op<A, F>, Async, count<A>> && OperationRepository<Repository>
     auto async_do_in_transaction(O once, A&& key, F&& operation, CompletionToken&& token) const
     {
         return core_.template initiate<false, count<A>>(
@@ -313,8 +326,8 @@ public:
     /// **Completion.** `void(std::exception_ptr, Outcome<R>)`: with `use_awaitable` the result is the
     /// `Outcome<R>`, and only an exception of the operation is thrown.
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> &&
-                ReturnsAValue<F, Async, count<A>> && (count<A> == 1 || AtomicRepository<Repository>)
+        requires(named<A> && !idempotent) && OperationFor<Op<A, F>, Async, count<A>> &&
+                ReturnsAValue<Op<A, F>, Async, count<A>> && (count<A> == 1 || AtomicRepository<Repository>)
     auto async_try_do_in_transaction(
         A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
     {
@@ -325,8 +338,8 @@ public:
 
     /// The same with the default options.
     template <class A, class F, class CompletionToken>
-        requires(named<A> && !idempotent) && OperationFor<F, Async, count<A>> &&
-                ReturnsAValue<F, Async, count<A>> && (count<A> == 1 || AtomicRepository<Repository>)
+        requires(named<A> && !idempotent) && OperationFor<Op<A, F>, Async, count<A>> &&
+                ReturnsAValue<Op<A, F>, Async, count<A>> && (count<A> == 1 || AtomicRepository<Repository>)
     auto async_try_do_in_transaction(A&& key, F&& operation, CompletionToken&& token) const
     {
         return core_.template initiate<true, count<A>>(
@@ -337,8 +350,8 @@ public:
     /// As `async_try_do_in_transaction`, at most once per `once`: see the form of `do_in_transaction` with
     /// it. With a request the result is an `Outcome<Answer<R>>`.
     template <class O, class A, class F, class CompletionToken>
-        requires OnceFor<O, Policy> && named<A> && OperationFor<F, Async, count<A>> &&
-                 ReturnsAValue<F, Async, count<A>> && ReturnsAStorable<F, Async, count<A>> &&
+        requires OnceFor<O, Policy> && named<A> && OperationFor<Op<A, F>, Async, count<A>> &&
+                 ReturnsAValue<Op<A, F>, Async, count<A>> && ReturnsAStorable<Op<A, F>, Async, count<A>> &&
                  OperationRepository<Repository>
     auto async_try_do_in_transaction(
         O once, A&& key, F&& operation, CallOptions options, CompletionToken&& token) const
@@ -349,8 +362,8 @@ public:
 
     /// The same with the default options.
     template <class O, class A, class F, class CompletionToken>
-        requires OnceFor<O, Policy> && named<A> && OperationFor<F, Async, count<A>> &&
-                 ReturnsAValue<F, Async, count<A>> && ReturnsAStorable<F, Async, count<A>> &&
+        requires OnceFor<O, Policy> && named<A> && OperationFor<Op<A, F>, Async, count<A>> &&
+                 ReturnsAValue<Op<A, F>, Async, count<A>> && ReturnsAStorable<Op<A, F>, Async, count<A>> &&
                  OperationRepository<Repository>
     auto async_try_do_in_transaction(O once, A&& key, F&& operation, CompletionToken&& token) const
     {

@@ -16,10 +16,12 @@
 #include "support/states.hpp"
 
 #include <tuple>
+#include <type_traits>
 
 #define INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
 #define INTERLOCK_TESTS_CONTRACT_CUSTOM_BACKEND
 #define INTERLOCK_TESTS_CONTRACT_EVENTS
+#define INTERLOCK_TESTS_CONTRACT_JOINT
 
 namespace contract {
 
@@ -118,6 +120,27 @@ struct StartedMemoryEvents : MemoryEvents<1> {
 using RecordingBackends = std::tuple<MemoryEvents<1>, BlockingMemoryEvents, StartedMemoryEvents>;
 using EventBackends = std::tuple<
     MemoryEvents<1>, MemoryEvents<3>, ErasedMemoryEvents, BlockingMemoryEvents, StartedMemoryEvents>;
+
+/// Two repositories whose states change together.
+struct JointMemory {
+    static constexpr bool has_elsewhere = false;
+    interlock::memory::StateRepository<Stock> stock;
+    interlock::memory::StateRepository<interlock_test::Account> accounts;
+    template <class T>
+    auto states() const
+    {
+        if constexpr (std::is_same_v<T, Stock>)
+            return stock;
+        else
+            return accounts;
+    }
+    template <class T>
+    auto other_states() const
+    {
+        return states<T>();
+    }
+};
+using JointBackends = std::tuple<JointMemory>;
 
 }  // namespace contract
 

@@ -17,8 +17,10 @@
 #include <cstddef>
 #include <string>
 #include <tuple>
+#include <type_traits>
 
 #define INTERLOCK_TESTS_CONTRACT_EVENTS
+#define INTERLOCK_TESTS_CONTRACT_JOINT
 
 namespace contract {
 
@@ -111,6 +113,37 @@ struct ErasedRedisEvents : RedisEvents<1> {
 
 using RecordingBackends = std::tuple<RedisEvents<1>>;
 using EventBackends = std::tuple<RedisEvents<1>, RedisEvents<3>, ErasedRedisEvents>;
+
+/// Two name spaces whose states change together.
+struct JointRedis {
+    static constexpr bool has_elsewhere = true;
+    std::string name_space{interlock_test::fresh_name_space()};
+    interlock::redis::Client client{interlock_test::redis_server().options()};
+    interlock::redis::Client other{interlock_test::redis_server().options()};
+    template <class T>
+    auto states_by(interlock::redis::Client const& of) const
+    {
+        return interlock::redis::StateRepository<T>{
+            of, {.name_space = (std::is_same_v<T, Stock> ? "stock." : "accounts.") + name_space}};
+    }
+    template <class T>
+    auto states() const
+    {
+        return states_by<T>(client);
+    }
+    /// Another client: connections of its own.
+    template <class T>
+    auto other_states() const
+    {
+        return states_by<T>(other);
+    }
+    template <class T>
+    auto elsewhere() const
+    {
+        return states_by<T>(other);
+    }
+};
+using JointBackends = std::tuple<JointRedis>;
 
 }  // namespace contract
 

@@ -14,6 +14,7 @@
 ///     service.do_in_transaction("alice", [](Account& a) { a.balance -= 5; });
 ///     int const left = accounts.load("alice").value().value.balance;  // 95
 
+#include <interlock/backends/memory/detail/joint_store.hpp>
 #include <interlock/backends/memory/detail/locked_rows.hpp>
 #include <interlock/backends/memory/detail/store.hpp>
 #include <interlock/backends/memory/fwd.hpp>
@@ -109,6 +110,7 @@ public:
     using runtime_type = R;
     using transaction_type = Transaction<T, R>;
     using events_type = BasicEventRepository<R>;
+    using joint_store = detail::JointStore<R>;
     static constexpr std::string_view name = "memory";
 
     /// A new, empty store. `runtime`: the clock by which leases and retentions end. Throws nothing but
@@ -259,6 +261,7 @@ public:
 
 private:
     friend Members;
+    friend joint_store;
 
     /// Of one key: without a list.
     Outcome<Version> change(Change<T> const& change, Deadline) const

@@ -14,6 +14,7 @@
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/detail/call.hpp>
+#include <interlock/backends/redis/detail/joint_store.hpp>
 #include <interlock/backends/redis/detail/lock_reports.hpp>
 #include <interlock/backends/redis/detail/state_core.hpp>
 #include <interlock/backends/redis/fwd.hpp>
@@ -85,6 +86,7 @@ public:
     using runtime_type = Runtime;
     /// What `RepositoryOptions::events` may name; `event_repository.hpp` defines it.
     using events_type = BasicEventRepository<Runtime>;
+    using joint_store = detail::JointStore<Runtime>;
     static constexpr std::string_view name = "redis";
 
     /// Throws `Error` (`invalid_argument`) for options out of range. Does not connect.
@@ -273,6 +275,7 @@ public:
     bool wanted(Key const& key, OwnerToken owner) const { return core_->wanted(key, owner); }
 
 private:
+    friend joint_store;
     using Values = std::vector<std::optional<Versioned<T>>>;
 
     // Whose replies are read, and under which names: of a call that waits for them, and of one that was

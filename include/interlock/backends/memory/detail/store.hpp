@@ -34,6 +34,10 @@ inline namespace v0 {
 namespace memory {
 namespace detail {
 
+/// A commit of one store in its stages; see `pending_commit.hpp`.
+template <class T, class R>
+class PendingCommit;
+
 /// The store itself: values, commits and operation records on top of the lock records. Every public member
 /// may be called from several threads at once, unless it says that a mutex is held.
 template <class T, class R>
@@ -142,59 +146,58 @@ public:
         std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction)
     {
         Wakeup wakeup;
-        Locks const locks(*this, changes, operation);
-        if (operation != nullptr)
-            if (auto decided = decided_by_record(*operation))
-                return *std::move(decided);
-        std::vector<Node*> nodes(changes.size());
+        Locks const locks(*this, shards_of(changes, operation));
+        PendingCommit<T, R> commit{*this, changes, operation, transaction};
+        if (auto decided = commit.decided_by_record())
+            return *std::move(decided);
         CommitRefusal refusal{changes.size()};
-        for (std::size_t i = 0; i < changes.size(); ++i) {
-            auto& shard = shard_of(*changes[i].key);
-            nodes[i] = find(shard, *changes[i].key);
-            refusal.add(changes[i].key->bytes(), check(shard, nodes[i], changes[i], transaction));
-        }
+        commit.check(refusal);
         if (refusal)
             return std::move(refusal).failure();
-        // All or nothing: everything that may throw comes before the first change.
-        struct Prepared {
-            ~Prepared()
-            {
-                for (std::size_t i = 0; i < made.size(); ++i)
-                    if (made[i] != nullptr)
-                        store.drop_if_unused(store.shard_of(made[i]->first), made[i]);
-            }
-            Store& store;
-            std::vector<Node*> made;  // dropped again unless they get a value
-            std::vector<std::optional<T>> values;
-        } prepared{*this, std::vector<Node*>(changes.size()), std::vector<std::optional<T>>(changes.size())};
         PendingAppend append;
-        if (auto added = add_events(append, changes); !added)
-            return std::move(added).failure();
-        for (std::size_t i = 0; i < changes.size(); ++i)
-            if (changes[i].kind == ChangeKind::write) {
-                if (nodes[i] == nullptr) {
-                    nodes[i] = find_or_make(shard_of(*changes[i].key), *changes[i].key);
-                    if (nodes[i] == nullptr)
-                        return Failure{Errc::overloaded, "keys: the limit is reached"};
-                    prepared.made[i] = nodes[i];
-                }
-                prepared.values[i].emplace(*changes[i].value);
-            }
-        if (operation != nullptr) {
-            OperationRecord record{
-                next_sequence_.fetch_add(1, std::memory_order_relaxed), operation->attempt, true,
-                std::string(operation->answer)};
-            put_operation(shard_of(*operation->home), *operation->home, *operation->id, std::move(record));
-        }
-        for (std::size_t i = 0; i < changes.size(); ++i) {
-            auto* const value = prepared.values[i] ? &*prepared.values[i] : nullptr;
-            changes[i].version =
-                apply_prepared(shard_of(*changes[i].key), nodes[i], changes[i], value, wakeup);
-        }
-        prepared.made.clear();
+        if (auto prepared = commit.prepare(append); !prepared)
+            return std::move(prepared).failure();
+        commit.apply(wakeup);
         append.keep();
         return CommitResult{};
     }
+
+    /// The shards that a commit touches: a bit for each.
+    static std::uint64_t shards_of(
+        std::span<Change<T> const> changes, OperationCommit const* operation) noexcept
+    {
+        std::uint64_t wanted = 0;
+        for (auto const& change : changes)
+            wanted |= std::uint64_t{1} << index_of(*change.key);
+        if (operation != nullptr)
+            wanted |= std::uint64_t{1} << index_of(*operation->home);
+        return wanted;
+    }
+
+    /// The mutexes of shards of a store, taken in the order of their index.
+    class Locks {
+    public:
+        /// `wanted`: a bit for each shard.
+        Locks(Store& store, std::uint64_t wanted) : store_(store), wanted_(wanted)
+        {
+            for (std::size_t i = 0; i < shard_count; ++i)
+                if ((wanted_ >> i & 1) != 0)
+                    store_.shards_[i].mutex.lock();
+        }
+        Locks(Locks const&) = delete;
+        Locks& operator=(Locks const&) = delete;
+        ~Locks()
+        {
+            for (std::size_t i = 0; i < shard_count; ++i)
+                if ((wanted_ >> i & 1) != 0)
+                    store_.shards_[i].mutex.unlock();
+        }
+
+    private:
+        static_assert(shard_count <= 64);
+        Store& store_;
+        std::uint64_t wanted_;
+    };
 
     // ---- operation records
     // -----------------------------------------------------------------------------------
@@ -262,6 +265,7 @@ public:
     }
 
 private:
+    friend PendingCommit<T, R>;
     using Base::find;
     using Base::index_of;
     using Base::key_count_;
@@ -274,35 +278,6 @@ private:
     using Base::release_record;
     using Base::runtime_;
     using Base::shards_;
-
-    /// The mutexes of all shards that a commit touches, taken in the order of their index.
-    class Locks {
-    public:
-        Locks(Store& store, std::span<Change<T> const> changes, OperationCommit const* operation)
-            : store_(store)
-        {
-            for (auto const& change : changes)
-                wanted_ |= std::uint64_t{1} << index_of(*change.key);
-            if (operation != nullptr)
-                wanted_ |= std::uint64_t{1} << index_of(*operation->home);
-            for (std::size_t i = 0; i < shard_count; ++i)
-                if ((wanted_ >> i & 1) != 0)
-                    store_.shards_[i].mutex.lock();
-        }
-        Locks(Locks const&) = delete;
-        Locks& operator=(Locks const&) = delete;
-        ~Locks()
-        {
-            for (std::size_t i = 0; i < shard_count; ++i)
-                if ((wanted_ >> i & 1) != 0)
-                    store_.shards_[i].mutex.unlock();
-        }
-
-    private:
-        static_assert(shard_count <= 64);
-        Store& store_;
-        std::uint64_t wanted_{0};
-    };
 
     /// What a commit of `operation` comes to by what is recorded of it, or for want of room for its record.
     /// Nothing: it is to be made.
@@ -437,5 +412,7 @@ private:
 }  // namespace memory
 }  // namespace v0
 }  // namespace interlock
+
+#include <interlock/backends/memory/detail/pending_commit.hpp>
 
 #endif  // INTERLOCK_BACKENDS_MEMORY_DETAIL_STORE_HPP

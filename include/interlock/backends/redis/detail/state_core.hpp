@@ -102,6 +102,9 @@ private:
     void* object_;
 };
 
+template <class R>
+class JointStore;
+
 /// What all handles of one repository share. `R`: the runtime.
 ///
 /// **Thread safety.** Everything: safe.
@@ -185,11 +188,14 @@ public:
     bool wanted(Key const& key, OwnerToken owner) const;
 
 private:
+    friend JointStore<R>;
+
     KeySpace::WakeName wake_name(Key const& key) const { return keys_.wake_name("lock", key.bytes()); }
 
     Request<Command> find_request(Key const& key, OperationId const& id) const;
     Request<Command> forbid_request(verb::ForbidOperation const& forbid) const;
     Request<Command> commit_request(RawChanges& changes, OperationCommit const* operation) const;
+    void add_operation(Command& command, OperationCommit const& operation) const;
     /// Why `changes` make no commit in the shard, if so. Adds their names to `command`.
     std::optional<Failure> add_keys(
         Command& command, RawChanges& changes, OperationCommit const* operation, std::size_t shard) const;

@@ -124,7 +124,9 @@ consteval Mistake mistake_in_rest()
     else if constexpr (Named::count > 1 && !AtomicRepository<typename Session::repository_type>)
         return Mistake::none;  // the notes name what the repository lacks
     else
-        return mistake_in_operation<Session, Needs, Named::count, std::remove_cvref_t<F>>();
+        return mistake_in_operation<
+            Session, Needs, Named::count,
+            operation_on_t<A, typename Session::value_type, std::remove_cvref_t<F>>>();
 }
 
 /// The first mistake in a call with these arguments. Calls with fewer than two are left to the compiler's own

@@ -27,6 +27,25 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// The operation that `F` stands for in a call whose states are `T`s and named by an `A`: `F` itself, unless
+/// the names say more about what it takes.
+template <class A, class T, class F>
+struct operation_on {
+    using type = F;
+};
+template <class A, class T, class F>
+using operation_on_t = typename operation_on<std::remove_cvref_t<A>, T, F>::type;
+
+/// The same of a callable that stays where it is.
+template <class A, class T, class F>
+decltype(auto) operation_here(F& f)
+{
+    if constexpr (std::is_same_v<operation_on_t<A, T, F>, F>)
+        return (f);
+    else
+        return operation_on_t<A, T, F&>{f};
+}
+
 /// Argument types as one type.
 template <class... A>
 struct TypeList {};
@@ -207,7 +226,9 @@ consteval bool has_copy(TypeList<A...>)
 template <class F, class T>
 consteval bool takes_copy()
 {
-    if constexpr (requires { parameters_of(&F::operator()); })
+    if constexpr (requires { F::takes_copies; })
+        return F::takes_copies;
+    else if constexpr (requires { parameters_of(&F::operator()); })
         return has_copy<T>(decltype(parameters_of(&F::operator())){});
     else if constexpr (requires { parameters_of(std::declval<F>()); })
         return has_copy<T>(decltype(parameters_of(std::declval<F>())){});

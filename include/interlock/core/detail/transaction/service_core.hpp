@@ -109,9 +109,12 @@ public:
 
     /// The states that the first argument of a call names.
     template <class A>
-    static auto target(A const& key)
+    auto target(A const& key) const
     {
-        return named_target<T, K>(key);
+        if constexpr (requires { this->session().repository().call_target(key); })
+            return session().repository().call_target(key);
+        else
+            return named_target<T, K>(key);
     }
 
     /// `once` in the form in which a call keeps it.
@@ -141,11 +144,11 @@ public:
             safe_argument<A>,
             "name it first: g++ 12 destroys an aggregate written inside a co_await expression twice. "
             "Pass a named state, or its key.");
-        using Function = std::decay_t<F>;
+        using Function = operation_on_t<A, T, std::decay_t<F>>;
         using Caller = std::conditional_t<Mode == Once::idempotent, Requests, Session>;
         using R = operation_result<Function, InAsyncCall<Caller>, N>;
         using Signature = typename completion<R, Try, Mode == Once::idempotent>::type;
-        using Target = decltype(target(key));
+        using Target = decltype(this->target(key));
         // Behind a pointer: Asio's use_awaitable keeps what it is given for as long as the call lasts.
         struct Start {
             std::shared_ptr<Caller const> session;

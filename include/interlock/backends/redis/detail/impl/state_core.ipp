@@ -246,11 +246,8 @@ Request<Command> StateCore<R>::commit_request(RawChanges& changes, OperationComm
         request.refused = add_changes(command, changes);
     if (request.refused)
         return request;
-    if (records) {
-        command.add(PaddedNumber<10>{operation->attempt});
-        command.add(operation->answer);
-        command.add(whole_milliseconds(operation->id->kept_for(retention_)).count());
-    }
+    if (records)
+        add_operation(command, *operation);
     if (streams != 0)
         add_events(command, changes, keys_, shard, *options_.events.get(), runtime());
     // Where a version decides, and no lock record, the version must be one of this life.
@@ -259,6 +256,14 @@ Request<Command> StateCore<R>::commit_request(RawChanges& changes, OperationComm
         }))
         request.life = life;
     return request;
+}
+
+template <class R>
+void StateCore<R>::add_operation(Command& command, OperationCommit const& operation) const
+{
+    command.add(PaddedNumber<10>{operation.attempt});
+    command.add(operation.answer);
+    command.add(whole_milliseconds(operation.id->kept_for(retention_)).count());
 }
 
 template <class R>
