@@ -5,7 +5,15 @@
 
 /// @file
 /// What a store must have so that states of several types change together: a commit of several repositories.
-/// For authors of stores; whoever only uses one names a `JointRepository`.
+/// For authors of stores; whoever only uses one names a `JointRepository`:
+///
+///     template <class T>
+///     class StateRepository : public CommittingMembers<StateRepository<T>, T, std::string> {
+///     public:
+///         using joint_store = JointStore;  // the same class for every T
+///     };
+///
+/// A store has this only if it can make all changes in one step: two commits, one behind the other, are none.
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
