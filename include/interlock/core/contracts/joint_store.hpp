@@ -57,6 +57,9 @@ struct JointCommit {
 /// | `J::records_events` | `bool` | optional: true where `commit` appends the events of changes, too, as a `RecordingRepository` does |
 /// | `J::commit(joint_commit, deadline)` | `Outcome<CommitResult>` | all parts and the record of the operation, or nothing, in one step: as `verb::Commit` |
 ///
+/// `place_in_order` decides which key is the home of an operation, so that two programs that name the same
+/// states in different orders look for its record in one place.
+///
 /// The laws are those of `AtomicRepository` and `OperationRepository`, over all parts. The record stands where
 /// a commit of the repository of its home alone would have it.
 template <class R>
