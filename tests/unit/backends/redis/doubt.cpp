@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Locks on a real server whose replies are cut, one by one, or that stops to answer.
+// Locks, and states of two types, on a real server whose replies are cut, one by one, or that stops to
+// answer.
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/joint_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
+
+#include <boost/asio/use_future.hpp>
 
 #include "support/catch.hpp"
 #include "support/cutting_proxy.hpp"
@@ -26,6 +31,8 @@ namespace redis_doubt_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+namespace asio = boost::asio;
+using interlock_test::Account;
 using interlock_test::CuttingProxy;
 using interlock_test::eventually;
 using interlock_test::RedisServer;
@@ -125,6 +132,57 @@ TEST_CASE(
     waiting.join();
     REQUIRE(waiter);
     CHECK(waiter->status() == LockStatus::held);
+}
+
+TEST_CASE("a lost reply leaves two types in no doubt that an operation id does not end", "[redis][doubt]")
+{
+    Behind b;
+    redis::Client const client{b.by_proxy()};
+    redis::StateRepository<Stock> const stock{client};
+    redis::StateRepository<Account> const accounts{client, {.name_space = "accounts"}};
+    static_cast<void>(accounts.insert(Account{1, 100, ""}).value());
+    TransactionService const service{OptimisticVersioning{}, JointRepository{stock, accounts}};
+    auto const both = keys(in(stock, "x"), in(accounts, 1));
+    auto const buy = [](Stock& s, Account& a) {
+        --a.balance;
+        return --s.quantity;
+    };
+    // The server knows the script, so that what is lost is not its word that it does not.
+    CHECK(service.do_in_transaction(OperationId{"known"}, both, buy) == 9);
+
+    int number = 0;
+    for (auto const cut : {Cut::reply, Cut::request})
+        for (bool const asynchronous : {false, true}) {
+            CAPTURE(static_cast<int>(cut), asynchronous);
+            auto const id = "operation-" + std::to_string(++number);
+            int runs = 0;
+            auto const cutting = [&](Stock& s, Account& a) {
+                if (++runs == 1)
+                    b.proxy.cut(cut, id);  // its first commit
+                return buy(s, a);
+            };
+            auto const end =
+                asynchronous
+                    ? service.async_try_do_in_transaction(OperationId{id}, both, cutting, asio::use_future)
+                          .get()
+                    : service.try_do_in_transaction(OperationId{id}, both, cutting);
+            REQUIRE(end);
+            CHECK(*end == 9 - number);
+            CHECK(runs == (cut == Cut::reply ? 1 : 2));
+            CHECK(b.direct.load("x").value().value.quantity == 9 - number);
+            CHECK(accounts.load(1).value().value.balance == 99 - number);
+        }
+    CHECK(b.proxy.cuts() == 4);
+
+    // Without an id nobody can find out, and nothing is sent again.
+    auto const unknown = service.try_do_in_transaction(both, [&](Stock& s, Account& a) {
+        b.proxy.cut(Cut::reply, "EVALSHA");
+        return buy(s, a);
+    });
+    CHECK(unknown.errc() == Errc::outcome_unknown);
+    CHECK(unknown.effect() == Effect::unknown);
+    CHECK(b.direct.load("x").value().value.quantity == 4);
+    CHECK(accounts.load(1).value().value.balance == 94);
 }
 
 TEST_CASE(

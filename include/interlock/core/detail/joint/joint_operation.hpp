@@ -7,9 +7,13 @@
 /// A user's callable that takes states of several types, as an operation on `JointState`s.
 
 #include <interlock/core/detail/joint/joint_state.hpp>
+#include <interlock/core/detail/transaction/named_keys.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/fwd.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <type_traits>
 #include <utility>
 
@@ -39,6 +43,41 @@ public:
 
 private:
     F function_;
+};
+
+/// The repository `Q` is one of `R`.
+template <class Q, class... R>
+inline constexpr bool is_joined = (std::same_as<Q, R> || ...);
+
+// A call on joint repositories names its states by `in`, and by nothing else.
+template <class A, class... R>
+struct named_states<A, JointState<R...>, JointKey> {
+    static constexpr bool valid = false;
+    static constexpr std::size_t count = 1;
+};
+template <class Q, class... R>
+struct named_states<KeyIn<Q>, JointState<R...>, JointKey> {
+    static constexpr bool valid = is_joined<Q, R...>;
+    static constexpr std::size_t count = 1;
+};
+template <class... A, class... R>
+struct named_states<Keys<A...>, JointState<R...>, JointKey> {
+    static constexpr bool valid = (named_states<A, JointState<R...>, JointKey>::valid && ...);
+    static constexpr std::size_t count = sizeof...(A);
+};
+template <class A, class... R>
+struct named_states<KeyRange<A>, JointState<R...>, JointKey> {
+    static constexpr bool valid = false;
+    static constexpr std::size_t count = 1;
+};
+
+template <class Q, class... R, class F>
+struct operation_on<KeyIn<Q>, JointState<R...>, F> {
+    using type = JointOperation<JointState<R...>, F, typename Q::value_type>;
+};
+template <class... Q, class... R, class F>
+struct operation_on<Keys<KeyIn<Q>...>, JointState<R...>, F> {
+    using type = JointOperation<JointState<R...>, F, typename Q::value_type...>;
 };
 
 }  // namespace detail

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_JOINT_JOINT_VERBS_HPP
+#define INTERLOCK_CORE_DETAIL_JOINT_JOINT_VERBS_HPP
+
+/// @file
+/// What a `JointRepository` carries out: each verb in the repository that its key belongs to, and a commit in
+/// all of them.
+
+#include <interlock/core/contracts/joint_store.hpp>
+#include <interlock/core/contracts/store.hpp>
+#include <interlock/core/detail/joint/joint_changes.hpp>
+#include <interlock/core/detail/joint/joint_state.hpp>
+#include <interlock/core/detail/transaction/call_arguments.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/kit/place.hpp>
+#include <interlock/core/outcome.hpp>
+#include <interlock/fwd.hpp>
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// Asks for the `joint_store` of each repository where a compiler says which one has none.
+template <class...>
+struct JointStores {};
+
+/// Where the store of a joint repository keeps what its operations record, if it does.
+template <bool Records, class First>
+struct JointEvents {};
+template <class First>
+struct JointEvents<true, First> {
+    using events_type = typename First::events_type;
+};
+template <class First, class... R>
+inline constexpr bool joint_records =
+    (RecordingRepository<R> && ...) && requires { requires First::joint_store::records_events; };
+
+/// A shared handle of the repositories `R`.
+template <class... R>
+class JointVerbs {
+    using First = std::tuple_element_t<0, std::tuple<R...>>;
+    template <std::size_t I>
+    using Part = std::tuple_element_t<I, std::tuple<R...>>;
+    using Indices = std::index_sequence_for<R...>;
+
+public:
+    using value_type = JointState<R...>;
+
+    // ---- verbs: what a policy asks, each of the repository that its key belongs to ----------------------------------------------------------------------------------
+
+    Outcome<Versioned<value_type>> carry_out(verb::Load<value_type> const& load, Deadline deadline) const
+    {
+        return in_part<Versioned<value_type>>(load.key, [&](auto place, Key const& key) {
+            return this->template load_from<place>(key, deadline);
+        });
+    }
+    Outcome<Version> carry_out(verb::Insert<value_type> const& insert, Deadline deadline) const
+    {
+        return change(
+            {.key = &insert.key,
+             .kind = ChangeKind::write,
+             .version = no_version,
+             .value = &insert.value,
+             .stored = insert.stored},
+            deadline);
+    }
+    Outcome<Version> carry_out(verb::CompareAndSet<value_type> const& write, Deadline deadline) const
+    {
+        return change(
+            {.key = &write.key,
+             .kind = ChangeKind::write,
+             .version = write.version,
+             .value = &write.value,
+             .before = write.before,
+             .stored = write.stored},
+            deadline);
+    }
+    Outcome<Version> carry_out(verb::Erase const& erase, Deadline deadline) const
+    {
+        return in_part<Version>(erase.key, [&](auto place, Key const& key) {
+            return this->template part<place>().carry_out(verb::Erase{key, erase.version}, deadline);
+        });
+    }
+    /// All of the changes in one step. Those of one repository alone are that repository's own commit.
+    Outcome<CommitResult> carry_out(verb::Commit<value_type> const& commit, Deadline deadline) const
+    {
+        if (shared_->refusal)
+            return *shared_->refusal;
+        JointChanges<R...> changes{commit.changes.size()};
+        for (auto const& change : commit.changes) {
+            if (!changes.add(change))
+                return foreign_key();
+            if (!joint_records<First, R...> && !change.events.empty())
+                return Failure{
+                    Errc::misconfigured, "the store keeps no events of a commit of several repositories"};
+        }
+        return changes.commit(shared_->repositories, commit, deadline);
+    }
+    /// A record stands in the repository of its home, as one of a call on that repository alone would.
+    Outcome<std::optional<OperationRecord>> carry_out(
+        verb::FindOperation const& find, Deadline deadline) const
+    {
+        return in_part<std::optional<OperationRecord>>(find.key, [&](auto place, Key const& key) {
+            return this->template part<place>().carry_out(verb::FindOperation{key, find.id}, deadline);
+        });
+    }
+    Outcome<OperationRecord> carry_out(verb::ForbidOperation const& forbid, Deadline deadline) const
+    {
+        return in_part<OperationRecord>(forbid.key, [&](auto place, Key const& key) {
+            return this->template part<place>().carry_out(
+                verb::ForbidOperation{key, forbid.id, forbid.attempt}, deadline);
+        });
+    }
+
+    // ---- for services ---------------------------------------------------------------------------
+
+    /// The states that the first argument of a call names.
+    template <class Q>
+    auto call_target(KeyIn<Q> const& named) const
+    {
+        return target_of(named);
+    }
+    template <class... Q>
+    auto call_target(Keys<KeyIn<Q>...> const& named) const
+    {
+        return std::apply([this](auto const&... part) { return this->target_of(part...); }, named.parts());
+    }
+
+protected:
+    explicit JointVerbs(R... repositories)
+        : shared_(std::make_shared<Shared const>(std::move(repositories)...))
+    {}
+
+    /// What all copies of this handle have.
+    struct Shared {
+        explicit Shared(R... all) : repositories(std::move(all)...)
+        {
+            std::array<std::string, sizeof...(R)> names;
+            each([&](auto index, auto const& part) {
+                names[index] = First::joint_store::place_in_order(part);
+            });
+            for (std::size_t i = 0; i < names.size(); ++i)
+                for (std::size_t j = 0; j < names.size(); ++j) {
+                    places[i] += names[j] < names[i] ? 1 : 0;
+                    if (i < j && names[i] == names[j])
+                        refusal = Failure{
+                            Errc::misconfigured,
+                            "one of the repositories of a JointRepository is there twice"};
+                }
+            if (!refusal)
+                refusal = std::apply(
+                    [](auto const&... part) { return First::joint_store::refusal(part...); }, repositories);
+        }
+        template <class Visit>
+        void each(Visit visit) const
+        {
+            [&]<std::size_t... I>(std::index_sequence<I...>) {
+                (visit(std::integral_constant<std::size_t, I>{}, std::get<I>(repositories)), ...);
+            }(Indices{});
+        }
+        std::string place() const
+        {
+            std::string out;
+            each([&](auto, auto const& part) {
+                auto const its = place_of(part);
+                if (out.find(its) == std::string::npos)
+                    out += (out.empty() ? "" : " and ") + its;
+            });
+            return out;
+        }
+
+        std::tuple<R...> repositories;
+        std::array<std::size_t, sizeof...(R)> places{};  // see `JointMark`
+        std::optional<Failure> refusal;                  // of every call
+    };
+
+    First const& first() const noexcept { return std::get<0>(shared_->repositories); }
+    template <std::size_t I>
+    auto const& part() const noexcept
+    {
+        return std::get<I>(shared_->repositories);
+    }
+
+    static Failure foreign_key()
+    {
+        return Failure{
+            Errc::misconfigured,
+            "the call names a state in a repository that its JointRepository has not joined"};
+    }
+
+    /// Calls `visit` with the place of the part that `key` belongs to and the key that it has there.
+    template <class X, class Visit>
+    Outcome<X> in_part(Key const& key, Visit visit) const
+    {
+        if (shared_->refusal)
+            return *shared_->refusal;
+        std::optional<Outcome<X>> out;
+        auto const mark = JointMark::of(key.bytes());
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            Key const own{JointMark::behind(key.bytes())};
+            (void)((mark.index == I &&
+                    (out.emplace(visit(std::integral_constant<std::size_t, I>{}, own)), true)) ||
+                   ...);
+        }(Indices{});
+        return out ? *std::move(out) : Outcome<X>{foreign_key()};
+    }
+    template <std::size_t I>
+    Outcome<Versioned<value_type>> load_from(Key const& key, Deadline deadline) const
+    {
+        auto loaded = part<I>().carry_out(verb::Load<typename Part<I>::value_type>{key}, deadline);
+        if (loaded)
+            return Versioned<value_type>{
+                value_type{std::in_place_index<I>, mark_of(I), std::move(loaded->value)}, loaded->version};
+        if (loaded.errc() == Errc::not_found && loaded.failure().detail().empty())
+            return Failure{Errc::not_found, printable_key(key.bytes()) + ": not_found"}.placed(
+                place_of(part<I>()));
+        return std::move(loaded).failure();
+    }
+    Outcome<Version> change(Change<value_type> change, Deadline deadline) const
+    {
+        auto done =
+            carry_out(verb::Commit<value_type>{std::span<Change<value_type>>{&change, 1}, nullptr}, deadline);
+        if (!done)
+            return std::move(done).failure();
+        return change.version;
+    }
+
+    JointMark mark_of(std::size_t index) const noexcept { return {shared_->places[index], index}; }
+
+    /// The mark of the keys in the repository that `named` names; nowhere, where that is none of these.
+    template <class Q>
+    JointMark mark_of(KeyIn<Q> const& named) const noexcept
+    {
+        JointMark mark;
+        shared_->each([&](auto index, auto const& part) {
+            if constexpr (std::same_as<std::remove_cvref_t<decltype(part)>, Q>)
+                if (part.identity() == named.store())
+                    mark = mark_of(index);
+        });
+        return mark;
+    }
+    template <class Q>
+    Key key_of(KeyIn<Q> const& named) const
+    {
+        if (named.key().bytes().empty())
+            return Key{};  // refused by the call, as every empty key is
+        return Key{mark_of(named).in_front_of(named.key().bytes())};
+    }
+    template <class Q>
+    std::optional<value_type> state_of(KeyIn<Q> const& named) const
+    {
+        std::optional<value_type> out;
+        auto const mark = mark_of(named);
+        if (named.state())
+            shared_->each([&](auto index, auto const& part) {
+                if constexpr (std::same_as<std::remove_cvref_t<decltype(part)>, Q>)
+                    if (index == mark.index)
+                        out.emplace(std::in_place_index<index>, mark, *named.state());
+            });
+        return out;
+    }
+    template <class... Q>
+    auto target_of(KeyIn<Q> const&... named) const
+    {
+        return CallTarget<value_type, sizeof...(Q), true>{{key_of(named)...}, {state_of(named)...}};
+    }
+
+    std::shared_ptr<Shared const> shared_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_JOINT_JOINT_VERBS_HPP
