@@ -10,14 +10,18 @@
 // one: what the machine does meanwhile hits all of them alike. Ratios are formed within a round, and the
 // median of those is compared with the target.
 
+#include <interlock/core/runtime/progress.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <iostream>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -204,6 +208,14 @@ inline void table(
     std::fflush(stdout);
 }
 
+/// At a terminal, how far it is, once it takes longer than two seconds.
+inline interlock::Progress progress_of(
+    std::string const& workload, std::string const& setting, int rounds, std::size_t runs)
+{
+    return interlock::Progress{
+        std::cerr, workload + ", " + setting, static_cast<std::uint64_t>(rounds) * runs, "runs"};
+}
+
 /// Runs the contestants `rounds` times, and prints the table or the lines of `--csv`.
 inline std::vector<std::vector<double>> compete(
     Options const& options, char const* workload, std::string const& setting, char const* unit, int rounds,
@@ -211,14 +223,18 @@ inline std::vector<std::vector<double>> compete(
 {
     auto const count = contestants.size();
     std::vector<std::vector<double>> figures(count);
+    auto progress = progress_of(workload, setting, rounds, count);
     for (int round = 0; round < rounds; ++round) {
         for (std::size_t j = 0; j < count; ++j) {
             auto const i = (static_cast<std::size_t>(round) + j) % count;
             auto const figure = contestants[i].run(round);
             figures[i].push_back(figure);
+            progress.hide();
             row(options, workload, setting, contestants[i].name, round, figure, unit);
+            progress.add();
         }
     }
+    progress.hide();
     table(options, workload, setting, unit, contestants, figures);
     return figures;
 }
@@ -243,6 +259,7 @@ inline void compete_in_turns(
     std::vector<Contestant> contestants;
     for (auto const& taker : takers)
         contestants.push_back({taker.name, {}, taker.targets});
+    auto progress = progress_of(workload, setting, rounds, 1);
     for (int round = 0; round < rounds; ++round) {
         std::vector<std::function<void(int)>> ready;
         for (auto const& taker : takers)
@@ -261,9 +278,12 @@ inline void compete_in_turns(
             }
         for (std::size_t i = 0; i < count; ++i) {
             figures[i].push_back(calls / median(turns[i]));
+            progress.hide();
             row(options, workload, setting, takers[i].name, round, figures[i].back(), unit);
         }
+        progress.add();
     }
+    progress.hide();
     table(options, workload, setting, unit, contestants, figures);
 }
 

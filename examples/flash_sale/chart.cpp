@@ -89,11 +89,13 @@ void draw_orders(std::string& svg, Summary const& s, double y, double scale)
     text(svg, left - 10, y + 15, name_of(s.policy), "text-anchor=\"end\"");
     auto const sold =
         fmt::format("{} sold, {} refused, {:.0f} orders/s", s.accepted, s.sold_out, s.orders_per_second);
-    text(svg, left, y + 40, sold, "class=\"small\"");
-    if (s.oversold_units > 0 || s.lost_updates > 0)
-        text(
-            svg, left + 225, y + 40, fmt::format("{} oversold, {} lost", s.oversold_units, s.lost_updates),
-            "class=\"alarm\"");
+    auto const wrong = s.oversold_units > 0 || s.lost_updates > 0
+                           ? fmt::format(
+                                 "<tspan class=\"alarm\" dx=\"8\">{} oversold, {} lost</tspan>",
+                                 s.oversold_units, s.lost_updates)
+                           : std::string{};
+    svg += fmt::format(
+        "<text class=\"small\" x=\"{:.1f}\" y=\"{:.1f}\">{}{}</text>\n", left, y + 40, sold, wrong);
 }
 
 /// On a logarithmic scale from 1 µs to `most`.
@@ -140,7 +142,7 @@ std::string chart_of(std::vector<Summary> const& summaries, Options const& optio
         fmt::format(
             "One stock, {} workers{} on {}", options.workers,
             options.processes > 1 ? fmt::format(" in each of {} processes", options.processes) : "",
-            printable_backend(options.backend)),
+            options.backend.starts_with("memory:") ? "memory" : printable_backend(options.backend)),
         "class=\"title\"");
     text(svg, left, 66, "orders that were sold, refused, oversold");
     text(svg, waits_left, 66, "how long a customer waited: median, 99 %, longest");

@@ -27,16 +27,23 @@
 #include <boost/asio/use_future.hpp>
 #include <fmt/format.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
-#include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <future>
+#include <iterator>
+#include <optional>
+#include <stop_token>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 namespace flash_sale {
 
@@ -296,8 +303,7 @@ public:
         observers_.emplace(std::move(all));
     }
     il::Observer& observer() noexcept { return timeline_ ? static_cast<il::Observer&>(*observers_) : meter; }
-    /// Its events, separated by commas.
-    std::string drawn() const { return timeline_ ? timeline_->events() : std::string{}; }
+    il::TimelineObserver* timeline() noexcept { return timeline_ ? &*timeline_ : nullptr; }
 
     Meter meter;
 
@@ -306,26 +312,56 @@ private:
     std::optional<il::Observers> observers_;
 };
 
-/// Where a process leaves its part of the timeline for the one that started it.
-std::string part_of_timeline(std::string const& path, Policy policy, std::size_t share)
+/// Where processes leave their parts of the timeline for the one that started them; each has its own.
+std::string parts_of_timeline(std::string const& path, Policy policy)
 {
-    return fmt::format("{}.{}-{}", path, name_of(policy), share);
+    return fmt::format("{}.{}-", path, name_of(policy));
 }
 
-std::string joined_timeline(std::string const& path, Policy policy, std::size_t shares)
-{
-    std::string all = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
-    bool first = true;
-    for (std::size_t share = 0; share < shares; ++share) {
-        auto const part = part_of_timeline(path, policy, share);
-        std::ifstream file(part, std::ios::binary);
-        std::string const events{std::istreambuf_iterator<char>(file), {}};
-        std::remove(part.c_str());
-        if (!events.empty() && !std::exchange(first, false))
-            all += ",\n";
-        all += events;
+/// Writes what a process has drawn while it draws: it may be killed, and another one goes on.
+class TimelineWriter {
+public:
+    TimelineWriter(il::TimelineObserver& timeline, std::string const& path)
+        : timeline_(timeline), file_(path, std::ios::binary | std::ios::app),
+          thread_([this](std::stop_token const& end) {
+              while (!end.stop_requested()) {
+                  std::this_thread::sleep_for(std::chrono::milliseconds{100});
+                  write();
+              }
+          })
+    {}
+    TimelineWriter(TimelineWriter const&) = delete;
+    TimelineWriter& operator=(TimelineWriter const&) = delete;
+    ~TimelineWriter()
+    {
+        thread_.request_stop();
+        thread_.join();
+        write();
     }
-    return all += "\n]}\n";
+
+private:
+    void write() { file_ << timeline_.take() << std::flush; }
+
+    il::TimelineObserver& timeline_;
+    std::ofstream file_;
+    std::jthread thread_;  // goes first
+};
+
+/// Takes the parts away, and makes one timeline of them.
+std::string joined_timeline(std::string const& path, Policy policy)
+{
+    auto const start = parts_of_timeline(path, policy);
+    auto const folder = std::filesystem::path(start).parent_path();
+    std::vector<std::string> parts;
+    for (auto const& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder)) {
+        auto const part = (folder / entry.path().filename()).string();
+        if (!part.starts_with(start))
+            continue;
+        std::ifstream file(part, std::ios::binary);
+        parts.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>{});
+        std::filesystem::remove(part);
+    }
+    return il::TimelineObserver::joined(parts);
 }
 
 /// Sells the orders of one share.
@@ -371,7 +407,7 @@ std::vector<Record> read_records(il::StateRepository<Stock> const& store)
 
 }  // namespace
 
-Result hold_sale(Policy policy, Input const& input, Options const& options, Progress const& progress)
+Result hold_sale(Policy policy, Input const& input, Options const& options, Answering const& answering)
 {
     auto const url = place_of_sale(options.backend, policy);
     auto const store = open_store(url);
@@ -389,24 +425,27 @@ Result hold_sale(Policy policy, Input const& input, Options const& options, Prog
         if (kept.kind == Reply::Kind::answered)
             return;  // the one who told it was lost, and his successor asked again
         kept = std::move(reply);
-        progress(row + 1);
+        answering();
     };
     auto const start = std::chrono::steady_clock::now();
     if (options.processes > 1) {
+        if (options.timeline)
+            joined_timeline(*options.timeline, policy);  // of a run that was interrupted
         auto const end = let_processes_sell(
             policy, url, options, [&](Message message) { answered(message.row, std::move(message.reply)); });
         result.conflicts = end.conflicts;
         result.retries = end.retries;
         result.processes_lost = end.lost;
         if (options.timeline)
-            result.timeline = joined_timeline(*options.timeline, policy, options.processes);
+            result.timeline = joined_timeline(*options.timeline, policy);
     } else {
         Watchers watchers(options, Share{});
         Queue queue(input, Share{}, answered);
         sell_share(policy, url, store, queue, watchers.observer(), options);
         result.conflicts = watchers.meter.conflicts;
         result.retries = watchers.meter.retries;
-        result.timeline = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n" + watchers.drawn() + "\n]}\n";
+        if (auto const* const timeline = watchers.timeline())
+            result.timeline = timeline->json();
     }
     result.seconds = std::chrono::steady_clock::now() - start;
 
@@ -425,10 +464,11 @@ void serve_share(Input const& input, Options const& options)
         tell_parent({row, std::move(reply), watchers.meter.conflicts, watchers.meter.retries});
     };
     Queue queue(input, options.share.value(), tell);
+    std::optional<TimelineWriter> writer;
+    if (auto* const timeline = watchers.timeline())
+        writer.emplace(*timeline, parts_of_timeline(*options.timeline, policy) + std::to_string(::getpid()));
     wait_for_start();
     sell_share(policy, options.backend, store, queue, watchers.observer(), options);
-    if (options.timeline)
-        write_text(part_of_timeline(*options.timeline, policy, options.share->number), watchers.drawn());
 }
 
 }  // namespace flash_sale

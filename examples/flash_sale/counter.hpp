@@ -55,10 +55,10 @@ struct Result {
 };
 
 /// Told about every order that was answered; called by all workers.
-using Progress = std::function<void(std::size_t done)>;
+using Answering = std::function<void()>;
 
 /// Throws `interlock::Error` when there is no such store, or when it refuses the stock.
-Result hold_sale(Policy policy, Input const& input, Options const& options, Progress const& progress);
+Result hold_sale(Policy policy, Input const& input, Options const& options, Answering const& answering);
 
 /// The part in it of a process that `hold_sale` started.
 void serve_share(Input const& input, Options const& options);

@@ -10,6 +10,8 @@
 // of one's own, and a bad one), processes.cpp (several processes at one stock, some of which are killed),
 // audit.cpp (how the books are checked), chart.cpp (the result as a picture).
 
+#include <interlock/core/runtime/progress.hpp>
+
 #include <fmt/format.h>
 
 #include "chart.hpp"
@@ -21,6 +23,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iostream>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,8 +50,9 @@ bool hold_sales(Input const& input, Options const& options)
     for (auto const policy : options.policies) {
         Result result;
         {
-            ProgressBar const bar(name_of(policy), input.orders.size());
-            result = hold_sale(policy, input, options, [&](std::size_t done) { bar.show(done); });
+            interlock::Progress progress(
+                std::cerr, std::string(name_of(policy)), input.orders.size(), "orders");
+            result = hold_sale(policy, input, options, [&] { progress.add(); });
         }
         summaries.push_back(audit(input, result));
         if (auto const path = output_path(options.ledger, policy, options.policies.size()))
@@ -75,8 +80,8 @@ int main(int argc, char** argv)
 {
     try {
         auto const options = parse_options(std::vector<std::string_view>(argv + 1, argv + argc));
-        if (options.help) {
-            fmt::print("{}", usage);
+        if (!options.help.empty()) {
+            fmt::print("{}", options.help);
             return 0;
         }
         auto const input =

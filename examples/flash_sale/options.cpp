@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -59,57 +60,6 @@ std::vector<Policy> policies(std::string_view option, std::string_view text)
 
 }  // namespace
 
-std::string_view const usage =
-    R"(flash_sale: many workers, one stock, and every order sold at most once.
-
-usage: flash_sale [options]
-
-Input
-  --orders FILE      order_id,customer,sku,quantity; an order_id may come again, as retried requests do
-  --stock FILE       sku,quantity
-  A row that is not acceptable is refused by file and line before anything is sold. Without files, it makes
-  its own:
-  --generate N       orders                                               (20000)
-  --skus S           different skus                                       (50)
-  --zipf Z           how unevenly they are wanted, 0 to 10; 0: evenly     (1.1)
-  --duplicates P     per cent of the orders that are repeated requests    (5)
-  --seed K           the same seed is the same sale                       (1)
-
-Sale
-  --backend URL      where the stock lives: memory:, redis://[:password@]host[:port][/db] or
-                     unix:///path/of/socket of a Redis server,
-                     postgresql://[user[:password]@][host][:port][/database] (memory:). Each sale opens a
-                     name space of its own there and leaves it to be looked at; ?name_space=NAME chooses
-                     one, for a single policy. Redis has no row locks, so 'pessimistic' is refused, 'all'
-                     leaves it out, and 'idempotent' sells under a lock
-  --policy NAME      unguarded, optimistic, pessimistic, lock, idempotent, or all, one after the other (all)
-  --workers N        threads, or with --async coroutines, 1 to 4096       (8)
-  --async            coroutines on a pool with a thread per core
-  --processes N      processes of this program, each with its own workers and every Nth order, 1 to 256 (1).
-                     Not for memory:, which lives in one process. Their pids are printed to stderr before
-                     they begin. Kill one, and a new one takes its orders over, after about two seconds where
-                     a lock was held: it asks for all of them under their ids, so what was sold stays sold
-                     once. 'unguarded' has no ids, and what became of the rest stays unknown. Latencies are
-                     merged, seconds include the start, conflicts and retries of a killed process count up to
-                     its last answer. FILE is read by every process
-
-Output
-  --ledger FILE      accepted orders: sequence,order_id,customer,sku,quantity. Read back from the operation
-                     records of the store; 'unguarded' keeps none and writes the answers it gave
-  --final-stock FILE sku,quantity
-                     With --policy all, one file for each policy but 'unguarded': ledger.csv becomes
-                     ledger-optimistic.csv and so on
-  --timeline FILE    who held which item when, and who waited: https://ui.perfetto.dev opens it. One file
-                     for each policy, as above, of 'unguarded', too. A process that was killed has drawn
-                     nothing
-  --chart FILE       an SVG of what was sold, refused and oversold, and of the waits, for all policies
-  --json             one object per policy instead of the table
-  --help             this text
-
-Exit code: 0 all is well ('unguarded' may do what it likes), 1 a policy broke an invariant or the sale could
-not be held, 2 the command line or the input was refused.
-)";
-
 std::string_view name_of(Policy policy) noexcept
 {
     for (auto const& [name, value] : names)
@@ -146,74 +96,187 @@ void check(Options& options, std::string_view generator_option)
         throw BadOption("--chart and --timeline name the same file");
 }
 
+/// The command line in the making.
+class CommandLine {
+public:
+    explicit CommandLine(Options& options) : options_(options)
+    {
+        app_.set_help_flag("-h,--help", "this text");
+        app_.allow_extras();  // what nobody knows is refused here, in one way
+        app_.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+        app_.get_formatter()->column_width(22);
+        app_.get_formatter()->label("OPTIONS", "options");
+        app_.footer(
+            "Exit code: 0 all is well ('unguarded' may do what it likes), 1 a policy broke an invariant or "
+            "the "
+            "sale\ncould not be held, 2 the command line or the input was refused.");
+        describe_input();
+        describe_sale();
+        describe_output();
+    }
+
+    void parse(std::vector<std::string_view> const& arguments)
+    {
+        for (auto const argument : arguments)
+            if (argument.starts_with("--") && argument.ends_with('='))
+                throw BadOption(fmt::format("{} needs a value", argument.substr(0, argument.size() - 1)));
+        std::vector<std::string> words(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
+        try {
+            app_.parse(std::move(words));
+        } catch (CLI::CallForHelp const&) {
+            options_.help = app_.help();
+            return;
+        } catch (CLI::ArgumentMismatch const& error) {
+            std::string_view const what = error.what();
+            bool const of_flag = what.find("flag") != std::string_view::npos;
+            auto const name = what.substr(0, what.find_first_of(": "));
+            throw BadOption(fmt::format(
+                "{}{} {}", name.starts_with("--") ? "" : "--", name,
+                of_flag ? "takes no value" : "needs a value"));
+        } catch (CLI::ParseError const& error) {
+            throw BadOption(error.what());
+        }
+        if (auto const unknown = app_.remaining(); !unknown.empty())
+            throw BadOption(fmt::format("unknown option '{}'; --help lists them", unknown.front()));
+        check(options_, generator_option_);
+    }
+
+private:
+    /// An option with a value, which `take` gets, and may refuse.
+    template <class F>
+    void add(std::string const& name, char const* type, std::string const& text, F take)
+    {
+        auto const taken = [name, take](std::string const& value) {
+            if (value.empty())
+                throw BadOption(fmt::format("{} needs a value", name));
+            take(name, value);
+        };
+        app_.add_option_function<std::string>(name, taken, text)->type_name(type)->group(group_);
+    }
+    void add(
+        std::string const& name, char const* type, std::optional<std::string>& into, std::string const& text)
+    {
+        add(name, type, text, [&into](auto const&, std::string const& value) { into = value; });
+    }
+    template <class Number>
+    void add_number(
+        std::string const& name, char const* type, Number& into, Number least, Number most,
+        std::string const& text)
+    {
+        add(name, type, text, [&into, least, most](std::string const& option, std::string const& value) {
+            into = number<Number>(option, value, least, most);
+        });
+    }
+    /// Of the orders that are made up.
+    template <class Number>
+    void add_generated(
+        std::string const& name, char const* type, Number& into, Number least, Number most,
+        std::string const& text)
+    {
+        add(name, type, text,
+            [this, &into, least, most](std::string const& option, std::string const& value) {
+                generator_option_ = option;
+                into = number<Number>(option, value, least, most);
+            });
+    }
+    void add_flag(std::string const& name, bool& into, std::string const& text)
+    {
+        app_.add_flag(name, into, text)->disable_flag_override()->group(group_);
+    }
+
+    void describe_input()
+    {
+        group_ = "Input";
+        auto& made = options_.generator;
+        add("--orders", "FILE", options_.orders,
+            "order_id,customer,sku,quantity; an order_id may come again, as retried\n"
+            "requests do. A row that is not acceptable is refused by file and line\n"
+            "before anything is sold");
+        add("--stock", "FILE", options_.stock,
+            "sku,quantity. Without files it makes its own, as the next five say");
+        add_generated<std::size_t>("--generate", "N", made.orders, 1, 10'000'000, "orders (20000)");
+        add_generated<std::size_t>("--skus", "S", made.skus, 1, 1'000'000, "different skus (50)");
+        add_generated<double>(
+            "--zipf", "Z", made.zipf, 0, 10, "how unevenly they are wanted, 0 to 10; 0: evenly (1.1)");
+        add_generated<double>(
+            "--duplicates", "P", made.duplicates, 0, 100,
+            "per cent of the orders that are repeated requests (5)");
+        add_generated<std::uint64_t>(
+            "--seed", "K", made.seed, 0, UINT64_MAX, "the same seed is the same sale (1)");
+    }
+
+    void describe_sale()
+    {
+        group_ = "Sale";
+        add("--backend", "URL",
+            "where the stock lives: memory:, redis://[:password@]host[:port][/db] or\n"
+            "unix:///path/of/socket of a Redis server,\n"
+            "postgresql://[user[:password]@][host][:port][/database] (memory:). Each\n"
+            "sale opens a name space of its own there and leaves it to be looked at;\n"
+            "?name_space=NAME chooses one, for a single policy. Redis has no row\n"
+            "locks, so 'pessimistic' is refused, 'all' leaves it out, and\n"
+            "'idempotent' sells under a lock",
+            [this](auto const&, std::string const& value) { options_.backend = value; });
+        add("--policy", "NAME",
+            "unguarded, optimistic, pessimistic, lock, idempotent, or all, one after\n"
+            "the other (all)",
+            [this](std::string const& option, std::string const& value) {
+                options_.policies = policies(option, value);
+            });
+        add_number<std::size_t>(
+            "--workers", "N", options_.workers, 1, 4096,
+            "threads, or with --async coroutines, 1 to 4096 (8)");
+        add_flag("--async", options_.async, "coroutines on a pool with a thread per core");
+        add_number<std::size_t>(
+            "--processes", "N", options_.processes, 1, most_processes,
+            "processes of this program, each with its own workers and every Nth order,\n"
+            "1 to 256 (1). Not for memory:, which lives in one process. Their pids are\n"
+            "printed to stderr before they begin. Kill one, and a new one takes its\n"
+            "orders over, after about two seconds where a lock was held: it asks for\n"
+            "all of them under their ids, so what was sold stays sold once.\n"
+            "'unguarded' has no ids, and what became of the rest stays unknown.\n"
+            "Latencies are merged, seconds include the start, conflicts and retries of\n"
+            "a killed process count up to its last answer. FILE is read by every\n"
+            "process");
+        group_ = "";  // not for users: processes.cpp
+        add("--share", "I/N", "", [this](std::string const& option, std::string const& value) {
+            options_.share = share(option, value);
+        });
+    }
+
+    void describe_output()
+    {
+        group_ = "Output";
+        add("--ledger", "FILE", options_.ledger,
+            "accepted orders: sequence,order_id,customer,sku,quantity. Read back from\n"
+            "the operation records of the store; 'unguarded' keeps none and writes the\n"
+            "answers it gave");
+        add("--final-stock", "FILE", options_.final_stock,
+            "sku,quantity. With --policy all, one file for each policy but\n"
+            "'unguarded': ledger.csv becomes ledger-optimistic.csv and so on");
+        add("--timeline", "FILE", options_.timeline,
+            "who held which item when, and who waited: https://ui.perfetto.dev opens\n"
+            "it. One file for each policy, as above, of 'unguarded', too. A process that\n"
+            "was killed has drawn all but its last tenth of a second");
+        add("--chart", "FILE", options_.chart,
+            "an SVG of what was sold, refused and oversold, and of the waits, for all\n"
+            "policies");
+        add_flag("--json", options_.json, "one object per policy instead of the table");
+    }
+
+    Options& options_;
+    CLI::App app_{"Many workers, one stock, and every order sold at most once.", "flash_sale"};
+    std::string group_;
+    std::string generator_option_;
+};
+
 }  // namespace
 
 Options parse_options(std::vector<std::string_view> const& arguments)
 {
     Options options;
     options.arguments = arguments;
-    std::string_view generator_option;
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
-        auto const equals = arguments[i].starts_with("--") ? arguments[i].find('=') : std::string_view::npos;
-        auto const option = arguments[i].substr(0, equals);
-        bool const inside = equals != std::string_view::npos;
-        bool used = false;
-        auto const value = [&] {
-            used = true;
-            auto const text = inside ? arguments[i].substr(equals + 1)
-                                     : (i + 1 < arguments.size() ? arguments[++i] : std::string_view{});
-            if (text.empty())
-                throw BadOption(fmt::format("{} needs a value", option));
-            return text;
-        };
-        auto const generator = [&] {
-            generator_option = option;
-            return value();
-        };
-        if (option == "--orders")
-            options.orders = value();
-        else if (option == "--stock")
-            options.stock = value();
-        else if (option == "--generate")
-            options.generator.orders = number<std::size_t>(option, generator(), 1, 10'000'000);
-        else if (option == "--skus")
-            options.generator.skus = number<std::size_t>(option, generator(), 1, 1'000'000);
-        else if (option == "--zipf")
-            options.generator.zipf = number<double>(option, generator(), 0, 10);
-        else if (option == "--duplicates")
-            options.generator.duplicates = number<double>(option, generator(), 0, 100);
-        else if (option == "--seed")
-            options.generator.seed = number<std::uint64_t>(option, generator(), 0, UINT64_MAX);
-        else if (option == "--backend")
-            options.backend = value();
-        else if (option == "--policy")
-            options.policies = policies(option, value());
-        else if (option == "--workers")
-            options.workers = number<std::size_t>(option, value(), 1, 4096);
-        else if (option == "--processes")
-            options.processes = number<std::size_t>(option, value(), 1, most_processes);
-        else if (option == "--share")  // not for users: processes.cpp
-            options.share = share(option, value());
-        else if (option == "--ledger")
-            options.ledger = value();
-        else if (option == "--final-stock")
-            options.final_stock = value();
-        else if (option == "--timeline")
-            options.timeline = value();
-        else if (option == "--chart")
-            options.chart = value();
-        else if (option == "--async")
-            options.async = true;
-        else if (option == "--json")
-            options.json = true;
-        else if (option == "--help" || option == "-h")
-            options.help = true;
-        else
-            throw BadOption(fmt::format("unknown option '{}'; --help lists them", option));
-        if (inside && !used)
-            throw BadOption(fmt::format("{} takes no value", option));
-    }
-    check(options, generator_option);
+    CommandLine{options}.parse(arguments);
     return options;
 }
 

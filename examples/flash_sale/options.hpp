@@ -42,7 +42,7 @@ struct Options {
     std::optional<std::string> timeline;
     std::optional<std::string> chart;
     bool json{false};
-    bool help{false};
+    std::string help;                         // what was asked for, instead of a sale
     std::vector<std::string_view> arguments;  // all of this as it was given
 };
 
@@ -53,8 +53,6 @@ public:
 };
 
 Options parse_options(std::vector<std::string_view> const& arguments);
-
-extern std::string_view const usage;
 
 /// Where the ledger or the final stock of `policy` goes: `path` itself when one policy runs; with several,
 /// `ledger.csv` becomes `ledger-optimistic.csv`, and `unguarded`, which keeps no records, writes none.

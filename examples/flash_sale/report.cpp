@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -107,28 +105,6 @@ void print_json(Summary const& s, Options const& options)
         options.processes, s.processes_lost, s.orders, s.accepted, s.sold_out, s.duplicates, s.sold_twice,
         s.oversold_units, s.lost_updates, s.unknown, s.failed, s.violations.size(), s.conflicts, s.retries,
         s.seconds, s.orders_per_second, s.p50_us, s.p99_us, s.max_us);
-}
-
-ProgressBar::ProgressBar(std::string_view policy, std::size_t total)
-    : policy_(policy), total_(total), step_(std::max<std::size_t>(1, total / 50)),
-      terminal_(isatty(STDERR_FILENO) != 0)
-{}
-
-ProgressBar::~ProgressBar()
-{
-    if (terminal_)
-        fmt::print(stderr, "\r\033[K");
-}
-
-void ProgressBar::show(std::size_t done) const
-{
-    if (!terminal_ || done % step_ != 0)
-        return;
-    constexpr std::size_t width = 40;
-    auto const filled = width * done / total_;
-    fmt::print(
-        stderr, "\r{:<12} [{:=<{}}{:<{}}] {:>3} %", policy_, "", filled, "", width - filled,
-        100 * done / total_);
 }
 
 }  // namespace flash_sale

@@ -58,22 +58,6 @@ void check_writable(std::string const& path);
 void print_table(std::vector<Summary> const& summaries, Options const& options);
 void print_json(Summary const& summary, Options const& options);
 
-/// A bar on stderr while orders are served; nothing when stderr is no terminal.
-class ProgressBar {
-public:
-    ProgressBar(std::string_view policy, std::size_t total);
-    ProgressBar(ProgressBar const&) = delete;
-    ProgressBar& operator=(ProgressBar const&) = delete;
-    ~ProgressBar();
-    void show(std::size_t done) const;
-
-private:
-    std::string_view policy_;
-    std::size_t total_;
-    std::size_t step_;
-    bool terminal_;
-};
-
 }  // namespace flash_sale
 
 #endif  // INTERLOCK_EXAMPLES_FLASH_SALE_REPORT_HPP

@@ -16,6 +16,7 @@ import http.client
 import importlib
 import itertools
 import json
+import pathlib
 import random
 import re
 import sys
@@ -26,6 +27,9 @@ import uuid
 sys.dont_write_bytecode = True
 
 from service import Service  # noqa: E402
+
+sys.path.append(str(pathlib.Path(__file__).parent.parent / "support"))
+from progress import Progress  # noqa: E402
 
 FINAL = (201, 402)
 AGAIN = (409, 500, 503, 504)
@@ -210,10 +214,16 @@ class Hammer:
         chance = random.Random(f"{self.seed} kills")
         begin = time.monotonic()
         next_store = begin + min(4, seconds / 3)
+        progress = Progress("hammer", seconds, "s")
+
+        def look(now):
+            rate = self.finals() / max(now - begin, 0.001)
+            progress.show(min(now - begin, seconds), f"; {self.finals():,} answers, {rate:,.0f}/s")
 
         def enough():
             return self.finals() >= 50 and self.counts["kills"] >= 3 and self.counts["store kills"] >= 1
         while (now := time.monotonic()) < begin + seconds or (not enough() and now < begin + seconds + 240):
+            look(now)
             time.sleep(chance.uniform(0.2, 1.6))
             goal = self.finals() + 5
             patience = time.monotonic() + 20
@@ -227,6 +237,7 @@ class Hammer:
                 next_store = time.monotonic() + chance.uniform(5, 11)
             elif self.service.kill_worker():
                 self.counts.add("kills")
+        progress.hide()
 
     def run(self, seconds, clients):
         crew = [Client(self, number) for number in range(clients)]

@@ -3,6 +3,8 @@
 // Many seeded runs of the real services on a simulated store and network, each checked against what the store
 // really applied. See `--help`.
 
+#include <interlock/core/runtime/progress.hpp>
+
 #include "simulation/course.hpp"
 
 #include <chrono>
@@ -10,6 +12,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <map>
 #include <optional>
 #include <string>
@@ -240,9 +243,11 @@ void run_many(Options const& options, Coverage& coverage)
     std::fflush(stdout);
     std::uint64_t steps = 0;
     Problems problems;
+    interlock::Progress progress{std::cerr, "simulation", seeds, "runs"};
     for (auto seed = first; seed < first + seeds && (problems.empty() || options.keep_going); ++seed) {
         auto const result = run(seed, Mutant::none, coverage);
         steps += result.steps;
+        progress.add();
         if (!result.problem.empty())
             problems[result.problem].push_back(seed);
     }

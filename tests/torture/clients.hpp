@@ -9,6 +9,7 @@
 #include "support/child_process.hpp"
 #include "torture/faults.hpp"
 #include "torture/journal.hpp"
+#include "torture/timeline.hpp"
 #include "torture/verdict.hpp"
 #include "torture/worker.hpp"
 
@@ -39,8 +40,11 @@ struct Pause {
 class Clients {
 public:
     /// `common`: what all of them are told, of which journal, name and seed are this one's to choose.
-    Clients(std::string store, WorkerOptions common, std::string directory, Dice& dice)
-        : store_(std::move(store)), common_(std::move(common)), directory_(std::move(directory)), dice_(dice)
+    /// `timeline`: what they draw into; null: nothing.
+    Clients(
+        std::string store, WorkerOptions common, std::string directory, Dice& dice, Timeline const* timeline)
+        : store_(std::move(store)), common_(std::move(common)), directory_(std::move(directory)), dice_(dice),
+          timeline_(timeline)
     {}
 
     void start(std::size_t count)
@@ -147,6 +151,9 @@ private:
         options.name = "w" + std::to_string(client.journal);
         options.journal = directory_ + "/" + options.name + ".log";
         options.seed = common_.seed * 1000 + client.journal;
+        options.number = static_cast<int>(client.journal) + 1;
+        if (timeline_ != nullptr)
+            options.timeline = timeline_->part(options.name);
         journals_.push_back(options.journal);
         client.process = std::make_unique<interlock_test::ChildProcess>();
         launch(*client.process, options);
@@ -162,6 +169,9 @@ private:
                                        "--name",         options.name,
                                        "--seed",         std::to_string(options.seed),
                                        "--threads",      std::to_string(options.threads)};
+        if (!options.timeline.empty())
+            words.insert(
+                words.end(), {"--timeline", options.timeline, "--number", std::to_string(options.number)});
         for (auto const& journal : options.settle) {
             words.push_back("--settle");
             words.push_back(journal);
@@ -184,6 +194,7 @@ private:
     WorkerOptions common_;
     std::string directory_;
     Dice& dice_;
+    Timeline const* timeline_;
     std::vector<Client> clients_;
     std::vector<std::string> journals_;
     std::vector<std::size_t> killed_;

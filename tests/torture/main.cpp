@@ -4,12 +4,15 @@
 // network and the server are hurt in every way; at the end what each client was told is compared with what is
 // stored. See `--help`.
 
+#include <interlock/core/runtime/progress.hpp>
+
 #include <fmt/format.h>
 
 #include "torture/checks.hpp"
 #include "torture/clients.hpp"
 #include "torture/faults.hpp"
 #include "torture/history.hpp"
+#include "torture/timeline.hpp"
 #include "torture/verdict.hpp"
 #include "torture/worker.hpp"
 
@@ -20,6 +23,8 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <functional>
+#include <iostream>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -45,7 +50,7 @@ namespace {
 
 constexpr std::string_view usage =
     R"(usage: interlock_torture --store <store> [--seconds S] [--seed N] [--workers P]
-                         [--threads T] [--variant V] [--calm] [--keep]
+                         [--threads T] [--variant V] [--calm] [--keep] [--timeline FILE]
 
   --seconds   how long (default: 120)
   --seed      of the faults and of each client's choices (default: from the clock); what the threads make of
@@ -55,6 +60,9 @@ constexpr std::string_view usage =
   --variant   how the store is used, if it can be used in several ways: see below
   --calm      no faults
   --keep      the journals stay, also when nothing is wrong
+  --timeline  who held what when, what each call came to, and a row of the faults, also of clients that were
+              killed: https://ui.perfetto.dev opens the file. It slows the clients down; of each client the
+              first 40 MB are kept
 
 stores, and their variants:
 )";
@@ -76,6 +84,7 @@ struct Options {
     int threads{0};
     bool calm{false};
     bool keep{false};
+    std::string timeline{};
 };
 
 template <class Number>
@@ -134,6 +143,8 @@ public:
         : options_(std::move(options)), directory_(fresh_directory()), dice_(options_.seed),
           server_(make_server(options_))
     {
+        if (!options_.timeline.empty())
+            timeline_ = std::make_unique<Timeline>(options_.timeline, directory_);
         if (server_)
             proxy_ = std::make_unique<LossyProxy>(server_->socket(), options_.seed + 7);
         WorkerOptions common;
@@ -141,7 +152,8 @@ public:
         common.variant = options_.variant;
         common.seed = options_.seed;
         common.threads = options_.threads;
-        clients_ = std::make_unique<Clients>(options_.store, std::move(common), directory_, dice_);
+        clients_ =
+            std::make_unique<Clients>(options_.store, std::move(common), directory_, dice_, timeline_.get());
     }
 
     bool go()
@@ -155,10 +167,14 @@ public:
         auto const end = now() + options_.seconds;
         auto const latest = end + 3 * options_.seconds;  // on a slow machine
         std::size_t rounds = 0;
+        interlock::Progress progress{
+            std::cerr, "torture of " + options_.store, static_cast<std::uint64_t>(options_.seconds), "s"};
+        auto const begun = now();
+        progressing_ = [&] { progress.show(static_cast<std::uint64_t>(now() - begun)); };
         // Each kind of fault is due twice.
         while (now() < end || (!faults.empty() && rounds < 2 && now() < latest)) {
             if (faults.empty())
-                dice_.pause(500);
+                pause(500);
             else
                 strike_all(faults, alive, latest);
             ++rounds;
@@ -177,6 +193,9 @@ public:
             settles.expect(
                 clients_->settle(server_->url()) == 0, "the process that settles failed, see stderr");
         }
+        progress.hide();
+        if (timeline_)
+            timeline_->write();
         return judge();
     }
 
@@ -194,6 +213,12 @@ private:
             faults.erase(faults.begin());  // who kills the client kills the store
         }
         return faults;
+    }
+
+    void pause(std::uint64_t most_ms)
+    {
+        dice_.pause(most_ms);
+        progressing_();
     }
 
     bool found_nobody(std::string const& fault)
@@ -214,11 +239,12 @@ private:
         for (std::size_t i = order.size(); i > 1; --i)
             std::swap(order[i - 1], order[dice_.below(i)]);
         for (auto const i : order) {
-            dice_.pause(400);
+            pause(400);
             auto& struck = struck_[faults[i].name];
             ++struck.times;
             try {
-                struck.hit += faults[i].strike();
+                struck.hit +=
+                    timeline_ ? timeline_->draw(faults[i].name, faults[i].strike) : faults[i].strike();
             } catch (std::exception const& e) {  // of what was struck before: it hits nobody
                 fmt::print(stderr, "{}: {}\n", faults[i].name, e.what());
             }
@@ -266,9 +292,11 @@ private:
     Dice dice_;
     std::unique_ptr<TorturedServer> server_;
     std::unique_ptr<LossyProxy> proxy_;
+    std::unique_ptr<Timeline> timeline_;
     std::unique_ptr<Clients> clients_;
     Verdict verdict_;
     std::map<std::string, Struck> struck_;
+    std::function<void()> progressing_;
 };
 
 int be_worker(std::vector<std::string> const& words)
@@ -292,6 +320,10 @@ int be_worker(std::vector<std::string> const& words)
             options.seed = number<std::uint64_t>(name, value);
         else if (name == "--threads")
             options.threads = number<int>(name, value);
+        else if (name == "--timeline")
+            options.timeline = value;
+        else if (name == "--number")
+            options.number = number<int>(name, value);
         else if (name == "--settle")
             options.settle.push_back(value);
     }
@@ -322,6 +354,8 @@ Options parse(std::vector<std::string> const& words)
             options.workers = number<int>(name, value);
         else if (name == "--threads")
             options.threads = number<int>(name, value);
+        else if (name == "--timeline")
+            options.timeline = value;
         else
             throw std::invalid_argument("unknown: " + name);
     }

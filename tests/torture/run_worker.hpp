@@ -6,6 +6,7 @@
 /// @file
 /// The threads of a client process, and how it ends.
 
+#include "torture/timeline.hpp"
 #include "torture/worker.hpp"
 #include "torture/workload.hpp"
 
@@ -15,6 +16,7 @@
 #include <atomic>
 #include <csignal>
 #include <exception>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -132,7 +134,10 @@ int run_worker(Store store, WorkerOptions const& options, bool works_and_settles
     std::thread looper{[&] { loop.run(); }};
     bool good = true;
     try {
-        Workload<Store> const workload{std::move(store)};
+        std::optional<TimelinePart> drawn;  // outlives the services that have its observer
+        if (!options.timeline.empty())
+            drawn.emplace(options.timeline, options.name, options.number);
+        Workload<Store> const workload{std::move(store), drawn ? &drawn->observer() : nullptr};
         if (options.settle.empty())
             work(workload, options, journal, loop);
         if (works_and_settles) {

@@ -28,6 +28,9 @@ struct WorkerOptions {
     std::string name;
     std::uint64_t seed{1};
     int threads{4};
+    /// Where its part of the timeline goes; empty: nobody wants one. `number`: its row in it.
+    std::string timeline;
+    int number{0};
     /// Journals of the clients that are to be settled; empty: this one works.
     std::vector<std::string> settle;
 };

@@ -53,8 +53,10 @@ class Workload {
     static constexpr bool has_records = requires(Store s) { s.records; };
 
 public:
-    explicit Workload(Store store)
-        : store_(std::move(store)), locks_(store_.repository, il::LockOptions{.ttl = lock_ttl})
+    /// `observer`: of all its services; null: none.
+    Workload(Store store, il::Observer* observer)
+        : store_(std::move(store)), watched_{.observer = observer},
+          locks_(store_.repository, il::LockOptions{.ttl = lock_ttl, .observer = observer})
     {
         add_transactions();
         add_handles();
@@ -109,9 +111,10 @@ private:
     {
         using il::Missing;
         add_service(
-            "optimistic", Service<il::OptimisticVersioning>{{.missing = Missing::create}, store_.repository});
-        auto const remembering =
-            Service<il::OptimisticVersioning>{{.missing = Missing::create, .remember = 8}, store_.repository};
+            "optimistic",
+            Service<il::OptimisticVersioning>{{.missing = Missing::create}, store_.repository, watched_});
+        auto const remembering = Service<il::OptimisticVersioning>{
+            {.missing = Missing::create, .remember = 8}, store_.repository, watched_};
         add(6, "increment/remembering", [remembering](Actor& actor) {
             once(
                 remembering,
@@ -119,7 +122,7 @@ private:
                     actor.plan("increment/remembering", {{actor.key('c', 4)}}), actor.temper(60, 30)));
         });
         auto const leases =
-            Service<il::SetNxLock>{{.lock = locks_.options(), .missing = Missing::create}, locks_};
+            Service<il::SetNxLock>{{.lock = locks_.options(), .missing = Missing::create}, locks_, watched_};
         add_service("lease", leases);
         add(6, "fenced/lease", [leases](Actor& actor) {
             auto const call =
@@ -133,7 +136,8 @@ private:
         add(3, "section/lease", [leases](Actor& actor) { section(leases, actor); });
         if constexpr (has_rows)
             add_service(
-                "rows", Service<il::PessimisticRowLock>{{.missing = Missing::create}, store_.repository});
+                "rows",
+                Service<il::PessimisticRowLock>{{.missing = Missing::create}, store_.repository, watched_});
     }
 
     // ---- lock handles ---------------------------------------------------------------------------
@@ -282,18 +286,22 @@ private:
             Once<il::OptimisticVersioning>{
                 {il::OptimisticVersioning{.missing = Missing::create}, store_.keys,
                  il::IdempotencyOptions{.lease = claim_lease, .duplicates = il::Duplicates::wait}},
-                store_.repository});
+                store_.repository,
+                watched_});
         add_request(
             "request/lease", Once<il::SetNxLock>{
                                  {il::SetNxLock{.lock = locks_.options(), .missing = Missing::create},
                                   store_.keys, il::IdempotencyOptions{.lease = claim_lease}},
-                                 store_.repository});
+                                 store_.repository,
+                                 watched_});
         if constexpr (has_records) {
             using Policy = il::IdempotencyInTransaction<il::PessimisticRowLock, decltype(Store::records)>;
             add_request(
                 "request/transaction",
                 Service<Policy>{
-                    {il::PessimisticRowLock{.missing = Missing::create}, store_.records}, store_.repository});
+                    {il::PessimisticRowLock{.missing = Missing::create}, store_.records},
+                    store_.repository,
+                    watched_});
         }
     }
     template <class S>
@@ -399,6 +407,7 @@ private:
     }
 
     Store store_;
+    il::ServiceOptions watched_;
     il::LockStateService<Account, Repository, il::Assurance::fenced> locks_;
     std::vector<Kind> kinds_;
 };

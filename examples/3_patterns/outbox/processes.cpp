@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <interlock/core/runtime/progress.hpp>
+
 #include <fmt/format.h>
 
-#include "progress.hpp"
 #include "workers.hpp"
 
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <random>
@@ -214,11 +216,11 @@ private:
 
 void work_in_processes(Shop const& shop, Options const& options, std::string const& place)
 {
-    Progress progress{options.sales};
+    interlock::Progress progress{std::cerr, "outbox", options.sales, "sales shipped"};
     Crew crew{options, place};
     do {
         crew.look_after();
-        progress.show(crew.sold(), crew.shipped());
+        progress.show(crew.shipped());
     } while (!crew.sold_all() || !shop.all_shipped());
     crew.dismiss();
 }

@@ -2,11 +2,12 @@
 
 #include "workers.hpp"
 
-#include "progress.hpp"
+#include <interlock/core/runtime/progress.hpp>
 
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <iostream>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -85,7 +86,7 @@ void work_in_threads(Shop const& shop, Options const& options)
     std::atomic<std::size_t> shipped{0};
     std::atomic<std::size_t> selling{options.processes};
     std::stop_source stop;
-    Progress progress{options.sales};
+    interlock::Progress progress{std::cerr, "outbox", options.sales, "sales shipped"};
     Threads workers{stop.get_token()};
     for (std::size_t worker = 0; worker < options.processes; ++worker)
         workers.start([&, worker](std::stop_token ends) {
@@ -102,7 +103,7 @@ void work_in_threads(Shop const& shop, Options const& options)
             }
         });
     while (!stop.stop_requested() && (selling > 0 || !shop.all_shipped())) {
-        progress.show(sold, shipped);
+        progress.show(shipped);
         std::this_thread::sleep_for(std::chrono::milliseconds{10});
     }
     stop.request_stop();

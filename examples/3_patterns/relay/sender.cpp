@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <interlock/core/format.hpp>
+#include <interlock/core/runtime/progress.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/patterns/cloud_events.hpp>
 #include <interlock/patterns/relay.hpp>
@@ -24,6 +25,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -52,17 +54,20 @@ asio::awaitable<il::Outcome<void>> published(Publisher& broker, Message& message
         initiate, asio::use_awaitable);
 }
 
-void sell(Books const& books, Options const& options)
+/// Calls `sold` after each sale.
+void sell(Books const& books, Options const& options, std::function<void()> const& sold)
 {
     il::TransactionService const sales{il::OptimisticVersioning{.missing = il::Missing::create}, books.stock};
     // When this program is run again after it died, a sale that was made before is not made again.
-    for (std::size_t i = 0; i < options.events; ++i)
+    for (std::size_t i = 0; i < options.events; ++i) {
         sales.do_in_transaction(
             il::OperationId{fmt::format("sale-{}", i)}, fmt::format("sku-{}", i % options.streams),
             [](Stock& stock, il::Recorder& record) {
                 ++stock.sold;
                 record(Sold{stock.sku, 1});  // with the change, or not at all
             });
+        sold();
+    }
 }
 
 }  // namespace
@@ -94,10 +99,14 @@ bool send(Options const& options)
         stop, asio::bind_executor(threads, [&](il::Outcome<void> outcome) { ended = std::move(outcome); }));
     // #endregion relay
 
-    sell(books, options);
+    il::Progress progress{std::cerr, "relay", options.events, "events sent"};
+    sell(books, options, [&] { progress.show(sent); });
     auto const& reader = relay.subscription();
-    for (auto lag = reader.lag(); !lag || *lag > 0; lag = reader.lag())
+    for (auto lag = reader.lag(); !lag || *lag > 0; lag = reader.lag()) {
+        progress.show(sent);
         std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    }
+    progress.hide();
     stop.request_stop();
     threads.join();
     ended.value().value();

@@ -55,8 +55,11 @@ until_sent() {
 # the program. Before that the broker is disturbed.
 relay() {
     : >"$folder/relay.txt"
+    # At a terminal the program says on it how far it is.
+    local errors=$folder/relay.txt
+    [[ ! -t 2 ]] || errors=/dev/stderr
     "$program" --broker "$broker_url" --store "$store" --name "$name" --events "$events" \
-        >"$folder/relay.txt" 2>&1 &
+        >>"$folder/relay.txt" 2>>"$errors" &
     relay_pid=$!
     local times=$1 victim=$2
     until_sent "$((times - 1))"

@@ -4,6 +4,8 @@
 // late, processes die at any call, sleep beyond their leases and go on, several readers share a name, streams
 // are parked and resumed. What the stores applied is compared with the promises at every write. See `--help`.
 
+#include <interlock/core/runtime/progress.hpp>
+
 #include "simulation/events/course.hpp"
 
 #include <array>
@@ -12,6 +14,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <map>
 #include <optional>
 #include <string>
@@ -204,9 +207,11 @@ void run_many(Options const& options, Coverage& coverage)
     std::map<std::string, std::vector<std::uint64_t>> problems;
     auto const started = std::chrono::steady_clock::now();
     auto const end = options.first + options.seeds;
+    interlock::Progress progress{std::cerr, "simulation of events", options.seeds, "runs"};
     for (auto seed = options.first; seed < end && (problems.empty() || options.keep_going); ++seed) {
         auto const result = run(seed, options.planted, coverage);
         steps += result.steps;
+        progress.add();
         if (!result.problem.empty())
             problems[result.problem].push_back(seed);
     }
