@@ -10,6 +10,7 @@ Needs nothing but Python 3.
 """
 
 import argparse
+import collections
 import html
 import json
 import pathlib
@@ -87,9 +88,12 @@ def draw_row(picture, events, name):
             kind = {"held": "held", "held, handed on": "on"}.get(event["name"], "lost")
             left, right = picture.clip(event["ts"]), picture.clip(event["ts"] + event["dur"])
             width = max(picture.x(right) - picture.x(left), 1)
-            told = f'{event["name"]}, {event["dur"] / 1000:.3f} ms, {json.dumps(event["args"])}'
+            told = f'{event["name"]}, {event["dur"] / 1000:.3f} ms, {json.dumps(event.get("args", {}))}'
             picture.add(f'<rect class="{kind}" x="{picture.x(left):.1f}" y="{y + 2}" width="{width:.1f}" '
                         f'height="{ROW - 4}" rx="1"><title>{html.escape(told)}</title></rect>')
+            if event.get("cat") == "fault":
+                picture.add(f'<text class="small" x="{picture.x(right) + 4:.1f}" y="{y + 14}">'
+                            f'{html.escape(event["name"])}</text>')
         elif event["ph"] == "i" and picture.seen(event["ts"], event["ts"]):
             picture.add(f'<line class="moment" x1="{picture.x(event["ts"]):.1f}" '
                         f'x2="{picture.x(event["ts"]):.1f}" y1="{y}" y2="{y + ROW}">'
@@ -153,10 +157,16 @@ def main():
     names = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
     threads = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
     zero = min(e["ts"] for e in events if "ts" in e)
+    held = collections.Counter(e["pid"] for e in events if e["ph"] == "X")
+    shown = sorted((pid for pid, _ in held.most_common(options.keys)), key=names.get)
+    if 0 in names:  # the faults of a torture
+        shown = [0] + [pid for pid in shown if pid != 0]
+        threads[0, 0] = ""
     if options.start is None:
-        options.start = busiest(events, zero, options.length)
+        of_keys = [e for e in events if e["pid"] in shown and e["pid"] != 0]
+        options.start = busiest(of_keys, zero, options.length)
     picture = Picture(zero + 1000 * options.start, 1000 * options.length)
-    for pid in sorted(names, key=names.get)[:options.keys]:
+    for pid in shown:
         picture.add(f'<text class="key" x="8" y="{picture.y + 14}">{html.escape(names[pid])}</text>')
         rows = {}
         for tid in sorted(t for p, t in threads if p == pid):
