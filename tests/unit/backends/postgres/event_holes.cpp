@@ -371,6 +371,84 @@ TEST_CASE("numbers go on, though an event is committed below a trim", "[postgres
     CHECK(f.events.read_stream(il::Key{"b"}, 1)->front().number == 2);
 }
 
+TEST_CASE("of a trimmed stream one row stays, with its number", "[postgres][events]")
+{
+    Fixture f{2};
+    auto const table = f.pool.options().name_space + "_event";
+    auto const rows = [&] { return server().command("SELECT count(*) FROM " + table); };
+    auto const partition = il::partition_of("a", 2);
+    for (int round = 0; round < 3; ++round) {
+        for (int i = 0; i < 4; ++i)
+            f.append("a", std::to_string(4 * round + i));
+        auto const last = f.events.extent(partition)->last;
+        CHECK(f.events.trim(partition, last).value() == last);
+        CHECK(rows() == "1");
+        CHECK(f.events.extent(partition)->first == 0);
+        CHECK(f.events.extent(partition)->last == last);
+        CHECK(f.events.read(partition, 0)->events.empty());
+        CHECK(f.events.read_stream(il::Key{"a"})->empty());
+        // Nothing is appended, and the number is known.
+        auto const none = f.events.append(il::Key{"a"}, il::Expected::exactly(4 * (round + 1)), {});
+        REQUIRE(none);
+        CHECK(none->number == 4 * (round + 1));
+    }
+    // What was trimmed keeps no id from being used again, and an end is not trimmed.
+    f.append("a", "0");
+    auto const rest = f.events.read_stream(il::Key{"a"}).value();
+    REQUIRE(rest.size() == 1);
+    CHECK(rest[0].number == 13);
+    CHECK(f.events.trim(partition, rest[0].position - 1).value() == rest[0].position - 1);
+    CHECK(rows() == "2");
+    CHECK(f.events.read_stream(il::Key{"a"})->size() == 1);
+}
+
+/// Makes of a log of this version one that version 0.2 would have made.
+void make_it_old(std::string const& table)
+{
+    server().command("DROP TABLE " + table + "_stream");
+    server().command("CREATE TABLE " + table + "_stream (stream bytea PRIMARY KEY, number bigint NOT NULL)");
+}
+
+TEST_CASE("a log of version 0.2 keeps its shape, until it is given the new one", "[postgres][events]")
+{
+    Fixture f;
+    auto const table = f.pool.options().name_space + "_event";
+    make_it_old(table);
+    f.events.create_schema().value();  // changes nothing
+    server().command("INSERT INTO " + table + "_stream VALUES ('z', 7)");
+    f.append("a", "1");
+    f.append("a", "2");
+    f.append("b", "3");
+    f.append("z", "4");
+    CHECK(f.events.read_stream(il::Key{"z"})->front().number == 8);
+    CHECK(f.events.trim(0, 2).value() == 2);
+    CHECK(server().command("SELECT number FROM " + table + "_stream WHERE stream = 'a'") == "2");
+    CHECK(server().command("SELECT count(*) FROM " + table) == "2");
+    CHECK(f.events.append(il::Key{"a"}, il::Expected::exactly(2), {})->number == 2);
+
+    // As the manual of PostgreSQL says it.
+    server().command(
+        "INSERT INTO " + table +
+        " (partition, position, stream, number, id, type, version, data, correlation, cause, traceparent, "
+        "writer, recorded_at) SELECT -1, -row_number() OVER (), stream, number, 'end ' || row_number() OVER "
+        "(), 'end', 1, '', '', '', '', '', now() FROM " +
+        table + "_stream s WHERE NOT EXISTS (SELECT FROM " + table +
+        " e WHERE e.stream = s.stream AND e.number > s.number)");
+    server().command("DROP TABLE " + table + "_stream");
+    pg::EventRepository const now{f.pool};
+    CHECK(now.read(0, 0).errc() == il::Errc::misconfigured);
+    now.create_schema().value();
+    CHECK(now.append(il::Key{"a"}, il::Expected::exactly(2), {})->number == 2);
+    il::NewEvent event;
+    event.type = "happened";
+    std::vector<il::NewEvent> const one{event};
+    CHECK(now.append(il::Key{"a"}, il::Expected::any(), one)->number == 3);
+    CHECK(now.append(il::Key{"z"}, il::Expected::any(), one)->number == 9);
+    auto const last = now.extent(0)->last;
+    CHECK(now.trim(0, last).value() == last);
+    CHECK(server().command("SELECT string_agg(number::text, ' ' ORDER BY stream) FROM " + table) == "3 1 9");
+}
+
 TEST_CASE("positions of another log are refused", "[postgres][events]")
 {
     Fixture f;

@@ -118,10 +118,12 @@ struct PartitionStatements {
     Statement appenders;  ///< the transactions that may append
     Statement read_stream;
     Statement extent;
-    Statement look;  ///< a stream's last number, and an append by its id; see `AppendColumn`
+    Statement look;        ///< a stream's last number, and an append by its id; see `AppendColumn`
+    Statement look_apart;  ///< the same where `keeps_ends_apart`
     Statement note;
-    Statement trim_mark;  ///< says how far is trimmed
-    Statement trim;       ///< removes what is, and keeps the numbers of the streams
+    Statement trim_mark;   ///< says how far is trimmed
+    Statement trim;        ///< removes what is, and leaves an end of each stream that has nothing else
+    Statement trim_apart;  ///< the same where `keeps_ends_apart`
 };
 
 /// Those who append, by the reply to the question about their locks.

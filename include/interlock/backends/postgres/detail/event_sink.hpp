@@ -65,7 +65,7 @@ public:
     virtual std::size_t change_params(std::size_t count) const noexcept = 0;
     virtual void add_change_params(
         Params& params, std::string_view stream, std::span<NewEvent const> events) const = 0;
-    /// An expression that takes all locks of an append to a stream of `partition`, and is ''. `parameter`:
+    /// An expression that takes all locks of an append to a stream of `partition`, and is true. `parameter`:
     /// the number of the first of those parameters.
     virtual std::string locks_words(unsigned partition, std::size_t parameter) const = 0;
     /// The INSERT of `count` events, if `from` has a row, whose column `lock` is that expression.

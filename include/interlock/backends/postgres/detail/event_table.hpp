@@ -101,6 +101,9 @@ public:
     std::string line(std::string_view text, unsigned partition = 0) const;
 
     bool is_known() const noexcept override { return known_.load(std::memory_order_acquire); }
+    /// Whether the ends of trimmed streams are in `{streams}`, as in a log that version 0.2 has made. To be
+    /// asked once the log is known.
+    bool keeps_ends_apart() const noexcept { return ends_apart_.load(std::memory_order_relaxed); }
     void add_check(Batch& batch) const override;
     Outcome<void> judge_check(Reply const& reply) const override;
 
@@ -149,6 +152,7 @@ private:
         SqlWords words, std::size_t count, Numbers const& numbers, std::string_view from,
         std::string_view expected) const;
     std::string lock_expression(std::string_view number) const;
+    std::string last_number_words(SqlWords words) const;
     static Appending way_of(verb::AppendEvents const& append, bool locks_first) noexcept;
     static void add_event_params(Params& params, std::span<NewEvent const> events);
     void add_part(
@@ -169,6 +173,7 @@ private:
 
     mutable std::array<std::atomic<std::int64_t>, remembered> contended_{};
     mutable std::atomic<bool> known_{false};
+    mutable std::atomic<bool> ends_apart_{false};
     mutable std::mutex mutex_;  // guards what follows
     mutable std::map<std::uint64_t, Statement> statements_;
     mutable std::string number_constraint_;  // keeps two events of a stream from having one number

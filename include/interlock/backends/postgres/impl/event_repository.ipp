@@ -288,8 +288,10 @@ Outcome<Appended> BasicEventRepository<R>::append_nothing(
         params.bytes(append.id->value());
     else
         params.null();
+    auto const& statements = statements_for(append.stream.bytes());
     auto reply = shared_->pool->execute(
-        statements_for(append.stream.bytes()).look, std::move(params), detail::Access::read, until);
+        shared_->log->keeps_ends_apart() ? statements.look_apart : statements.look, std::move(params),
+        detail::Access::read, until);
     if (!reply)
         return std::move(reply).failure();
     if (auto const number = reply->number(0, detail::known_number))
@@ -354,7 +356,7 @@ Outcome<Position> BasicEventRepository<R>::carry_out(verb::TrimEvents const& tri
     params.number(trim.up_to);
     detail::Batch batch;
     batch.add(statements.trim_mark, std::move(params));
-    batch.add(statements.trim);
+    batch.add(shared_->log->keeps_ends_apart() ? statements.trim_apart : statements.trim);
     auto replies = shared_->pool->execute(batch, detail::Access::commit, until);
     if (!replies)
         return std::move(replies).failure();

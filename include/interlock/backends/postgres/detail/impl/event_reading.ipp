@@ -84,18 +84,22 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
         AND classid = {log} AND objsubid = 2)");
     read_stream = statement(
         "SELECT " + columns +
-        " FROM {table} WHERE stream = $1::bytea AND number > $2::bigint ORDER BY number LIMIT $3::bigint");
+        " FROM {table} WHERE stream = $1::bytea AND number > $2::bigint AND partition = {partition}"
+        " ORDER BY number LIMIT $3::bigint");
     extent = statement(R"(SELECT
         coalesce((SELECT min(position) FROM {table}
         WHERE partition = {partition} AND position > p.trimmed), 0),
         greatest(p.trimmed, (SELECT max(position) FROM {table} WHERE partition = {partition}))
         FROM {partitions} p WHERE p.partition = {partition})");
-    look = statement(R"(SELECT greatest(
-        coalesce((SELECT max(number) FROM {table} WHERE stream = $1::bytea), 0),
-        coalesce((SELECT number FROM {streams} WHERE stream = $1::bytea), 0)), d.number, d.position,
-        (SELECT position FROM {table} WHERE stream = $1::bytea ORDER BY number DESC LIMIT 1)
-        FROM (SELECT 1) one LEFT JOIN
-        (SELECT number, position FROM {table} WHERE stream = $1::bytea AND append = $2::bytea) d ON true)");
+    auto const look_text = [&](std::string_view end) {
+        return "SELECT greatest(coalesce((SELECT max(number) FROM {table} WHERE stream = $1::bytea), 0), " +
+               std::string(end) + R"(), d.number, d.position,
+        (SELECT position FROM {table} WHERE stream = $1::bytea AND partition = {partition}
+        ORDER BY number DESC LIMIT 1) FROM (SELECT 1) one LEFT JOIN
+        (SELECT number, position FROM {table} WHERE stream = $1::bytea AND append = $2::bytea) d ON true)";
+    };
+    look = statement(look_text("0"));
+    look_apart = statement(look_text("(SELECT number FROM {streams} WHERE stream = $1::bytea)"));
     note = statement(R"(WITH l AS (SELECT greatest(p.trimmed,
         (SELECT max(position) FROM {table} WHERE partition = {partition})) AS last
         FROM {partitions} p WHERE p.partition = {partition}),
@@ -109,10 +113,23 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
         (SELECT min(position) FROM {consumers} WHERE partition = {partition}),
         (SELECT position FROM {table} WHERE partition = {partition} ORDER BY position
         OFFSET 99999 LIMIT 1))) WHERE p.partition = {partition} RETURNING trimmed)");
-    // One statement, so that the numbers of all events that it removes are kept.
-    trim = statement(R"(WITH gone AS (DELETE FROM {table} WHERE partition = {partition} AND position <=
-        (SELECT trimmed FROM {partitions} WHERE partition = {partition}) RETURNING stream, number)
-        INSERT INTO {streams} AS s (stream, number) SELECT stream, max(number) FROM gone GROUP BY stream
+    // One statement, so that the numbers of all events that it removes are kept. What has committed below an
+    // earlier trim goes as well, and with it the end that came before it.
+    std::string const gone =
+        R"(WITH gone AS (DELETE FROM {table} WHERE partition = {partition} AND
+        position <= (SELECT trimmed FROM {partitions} WHERE partition = {partition})
+        RETURNING stream, number, position))";
+    trim = statement(gone + R"(, ends AS (SELECT stream, max(number) AS number, max(position) AS position
+        FROM gone GROUP BY stream),
+        former AS (DELETE FROM {table} t USING ends e WHERE t.stream = e.stream AND t.number < e.number
+        AND t.partition < 0)
+        INSERT INTO {table} (partition, position, stream, number, id, type, version, data, correlation, cause,
+        traceparent, writer, append, recorded_at)
+        SELECT -1 - {partition}, position, stream, number, 'end {partition} ' || position, 'end', 1, '', '',
+        '', '', '', NULL, clock_timestamp() FROM ends e
+        WHERE NOT EXISTS (SELECT FROM {table} t WHERE t.stream = e.stream AND t.number > e.number))");
+    trim_apart = statement(gone + R"( INSERT INTO {streams} AS s (stream, number)
+        SELECT stream, max(number) FROM gone GROUP BY stream
         ON CONFLICT (stream) DO UPDATE SET number = greatest(s.number, excluded.number))");
 }
 

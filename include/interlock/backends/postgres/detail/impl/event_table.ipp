@@ -27,13 +27,19 @@ namespace detail {
 
 // The sequences have no cache: a session that kept some numbers would store events before those of others
 // that have been read. `append` is the id of the append whose last event it is.
+//
+// Of a stream whose events are all trimmed, one row stays in the table, so that its numbers go on: an end,
+// with the last number, a partition below 0 and no data. Version 0.2 kept these numbers in a table of their
+// own, `{streams}`, with the columns `stream` and `number`, and each append looked there. A log that it has
+// made is used as it does, see `keeps_ends_apart`. In a new log that table has none of these columns, and
+// never a row: so version 0.2, which would not know of ends, is refused by the server.
 inline constexpr std::string_view event_schema_text =
     R"(CREATE TABLE IF NOT EXISTS {table} (
     partition integer NOT NULL,
     position bigint NOT NULL,
     stream bytea NOT NULL,
     number bigint NOT NULL,
-    id text NOT NULL UNIQUE,
+    id text COLLATE "C" NOT NULL UNIQUE,
     type text NOT NULL,
     version integer NOT NULL,
     data bytea NOT NULL,
@@ -48,8 +54,7 @@ inline constexpr std::string_view event_schema_text =
 );
 CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {table} (stream, append) WHERE append IS NOT NULL;
 CREATE TABLE IF NOT EXISTS {streams} (
-    stream bytea PRIMARY KEY,
-    number bigint NOT NULL
+    ends_are_rows_of_the_log boolean
 );
 CREATE TABLE IF NOT EXISTS {partitions} (
     partition integer PRIMARY KEY,
@@ -148,6 +153,7 @@ INTERLOCK_DECL void EventTable::add_check(Batch& batch) const
     SqlWords words;
     words.set("sequences", std::move(sequences));
     words.set("table", quoted_text(events_.quoted) + "::regclass");
+    words.set("streams", quoted_text(streams_.quoted) + "::regclass");
     words.set("partitions", partitions_.quoted);
     batch.add(words.line(R"(SELECT
         (SELECT min(seqrelid::regclass::text) FROM pg_sequence WHERE seqrelid = ANY(ARRAY[{sequences}])
@@ -157,7 +163,8 @@ INTERLOCK_DECL void EventTable::add_check(Batch& batch) const
             WHERE i.indrelid = {table} AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
             AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_attribute a
             WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)) = ARRAY['number', 'stream']),
-        row_security_active({table}::oid))"));
+        row_security_active({table}::oid),
+        EXISTS (SELECT FROM pg_attribute WHERE attrelid = {streams} AND attname = 'number'))"));
 }
 
 INTERLOCK_DECL Outcome<void> EventTable::judge_check(Reply const& reply) const
@@ -184,6 +191,7 @@ INTERLOCK_DECL Outcome<void> EventTable::judge_check(Reply const& reply) const
         std::lock_guard const lock(mutex_);
         number_constraint_ = reply.text(0, 2);
     }
+    ends_apart_.store(reply.boolean(0, 4), std::memory_order_relaxed);
     known_.store(true, std::memory_order_release);
     return success();
 }
@@ -212,12 +220,12 @@ INTERLOCK_DECL std::string EventTable::lock_expression(std::string_view number) 
     // The table is its oid, whatever name it was found by.
     return joined_text(
         {"pg_advisory_xact_lock(hashint8extended(", number, ", ", quoted_text(events_.quoted),
-         "::regclass::oid::bigint))::text"});
+         "::regclass::oid::bigint))"});
 }
 
 INTERLOCK_DECL std::string EventTable::lock_words(std::string_view number) const
 {
-    return joined_text({"set_config('interlock.appends', 't' || ", lock_expression(number), ", true)"});
+    return joined_text({"set_config('interlock.appends', 't' || ", lock_expression(number), "::text, true)"});
 }
 
 INTERLOCK_DECL void EventTable::add_lock(Batch& batch, std::string_view stream) const
@@ -231,16 +239,28 @@ INTERLOCK_DECL void EventTable::add_lock(Batch& batch, std::string_view stream) 
 inline constexpr std::array event_casts{"::text", "::text", "::integer", "::bytea",
                                         "::text", "::text", "::text"};
 
-/// Takes the lock by which readers know who appends, and is ''. Its name is made of the transaction's id,
-/// which is drawn by that.
-inline constexpr std::string_view appender_lock =
-    "pg_advisory_xact_lock_shared({log}::integer, (pg_current_xact_id()::text::bigint & 2147483647)::integer)"
-    "::text";
+/// An expression that takes a lock, and is true.
+INTERLOCK_DECL std::string taken(std::string_view lock)
+{
+    return joined_text({lock, " IS NOT NULL"});
+}
 
-/// The number of the stream's last event: of one that is there, or else of one that was trimmed.
+/// Takes the lock by which readers know who appends. Its name is made of the transaction's id, which is drawn
+/// by that. (`txid_current` is `pg_current_xact_id` as a number; the latter is one only by way of a text.)
+inline constexpr std::string_view appender_lock =
+    "pg_advisory_xact_lock_shared({log}::integer, (txid_current() & 2147483647)::integer)";
+
+/// The number of the stream's last event, or of its end. `{apart}`: where ends are elsewhere.
 inline constexpr std::string_view last_number =
-    R"(coalesce((SELECT number FROM {table} WHERE stream = {stream} ORDER BY number DESC LIMIT 1),
-        (SELECT number FROM {streams} WHERE stream = {stream}), 0))";
+    R"(coalesce((SELECT number FROM {table} WHERE stream = {stream} ORDER BY number DESC LIMIT 1){apart},
+        0))";
+inline constexpr std::string_view end_apart = ", (SELECT number FROM {streams} WHERE stream = {stream})";
+
+INTERLOCK_DECL std::string EventTable::last_number_words(SqlWords words) const
+{
+    words.set("apart", keeps_ends_apart() ? words.line(end_apart) : std::string{});
+    return words.line(last_number);
+}
 
 INTERLOCK_DECL std::string EventTable::insertion(
     SqlWords words, std::size_t count, Numbers const& numbers, std::string_view from,
@@ -266,13 +286,13 @@ INTERLOCK_DECL std::string EventTable::insertion(
     words.set("from", std::string(from));
     words.set("expected", std::string(expected));
     if (expected.empty())
-        words.set("last", words.line(last_number));
+        words.set("last", last_number_words(words));
     return words.line(R"(INSERT INTO {table} (partition, position, stream, number, id, type, version, data,
         correlation, cause, traceparent, writer, append, recorded_at)
         SELECT {partition}, nextval({sequence}), {stream}, {last} + v.i, v.id, v.type, v.version, v.data,
         v.correlation, v.cause, v.traceparent, {writer}, {append}, clock_timestamp()
         FROM {from} CROSS JOIN (VALUES {rows}) AS v
-        (i, id, type, version, data, correlation, cause, traceparent) WHERE lock = ''{expected})");
+        (i, id, type, version, data, correlation, cause, traceparent) WHERE lock{expected})");
 }
 
 INTERLOCK_DECL std::string EventTable::append_text(
@@ -286,13 +306,13 @@ INTERLOCK_DECL std::string EventTable::append_text(
     auto words = this->words(partition);
     words.set("stream", "$1::bytea");
     if (how == Appending::plain && count == 1) {
-        // The sequence is named by an expression that needs the locks: the cheapest way to have them first.
+        // Which sequence it is, is known once the locks are taken: the cheapest way to have them first.
         words.set("locks", locks_words(partition, 1));
-        words.set("last", words.line(last_number));
+        words.set("last", last_number_words(words));
         return words.line(
             R"(INSERT INTO {table} (partition, position, stream, number, id, type, version, data,
             correlation, cause, traceparent, writer, append, recorded_at)
-            VALUES ({partition}, nextval(({log}::bigint + length({locks}))::oid::regclass), {stream},
+            VALUES ({partition}, nextval(CASE WHEN {locks} THEN {sequence} END), {stream},
             {last} + 1, $4::text, $5::text, $6::integer, $7::bytea, $8::text, $9::text, $10::text, $2::text,
             NULL, clock_timestamp()) RETURNING number, position)");
     }
@@ -303,9 +323,9 @@ INTERLOCK_DECL std::string EventTable::append_text(
     Numbers numbers;
     numbers.append = by_itself && is_last ? 3 : 0;
     numbers.events = how == Appending::alone ? 5 : begins ? 4 : numbers.append == 0 ? 2 : 3;
-    words.set("stream_lock", how == Appending::alone ? " || " + lock_expression("$5::bigint") : "");
+    words.set("appender", taken(words.line(appender_lock)));
+    words.set("stream_lock", how == Appending::alone ? " AND " + taken(lock_expression("$5::bigint")) : "");
     words.set("if", begins ? "" : " WHERE current_setting('interlock.appends', true) = 't'");
-    words.set("appender", words.line(appender_lock));
     auto text = words.line("WITH a AS MATERIALIZED (SELECT {appender}{stream_lock} AS lock{if})");
     if (!begins) {
         append(text, {by_itself ? ", n AS (" : " ", insertion(std::move(words), count, numbers, "a", "")});
@@ -313,8 +333,8 @@ INTERLOCK_DECL std::string EventTable::append_text(
             text += " RETURNING number, position) SELECT max(number), max(position) FROM n";
         return text;
     }
-    words.set("number", words.line(last_number));
-    text += words.line(R"(, b AS MATERIALIZED (SELECT {number} AS last FROM a WHERE lock = ''),
+    words.set("number", last_number_words(words));
+    text += words.line(R"(, b AS MATERIALIZED (SELECT {number} AS last FROM a WHERE lock),
         d AS MATERIALIZED (SELECT number, position FROM {table}
         WHERE stream = {stream} AND append = $3::bytea), n AS ()");
     words.set("last", "(SELECT last FROM b)");
@@ -333,7 +353,8 @@ INTERLOCK_DECL std::string EventTable::append_text(
 INTERLOCK_DECL std::string EventTable::locks_words(unsigned partition, std::size_t parameter) const
 {
     auto const number = joined_text({"$", std::to_string(parameter + 2), "::bigint"});
-    return joined_text({words(partition).line(appender_lock), " || ", lock_expression(number)});
+    return joined_text(
+        {taken(words(partition).line(appender_lock)), " AND ", taken(lock_expression(number))});
 }
 
 INTERLOCK_DECL std::string EventTable::insert_words(
