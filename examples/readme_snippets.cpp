@@ -55,6 +55,22 @@ void policies()
     check(sell(locked, "sku-1") == 1);
 }
 
+// #region members
+struct Shop {
+    il::memory::StateRepository<Stock> stock;
+    il::TransactionServiceFor<il::OptimisticVersioning, decltype(stock)> service{{}, stock};
+    il::LockStateServiceFor<decltype(stock)> locks{stock, {.ttl = 10s}};
+};
+// #endregion members
+
+void members()
+{
+    Shop const shop;
+    shop.stock.insert({"sku-1", 4}).value();
+    check(sell(shop.service, "sku-1") == 3);
+    check(bool{shop.locks.acquire("sku-1", {.deadline = 1s})});
+}
+
 void run_time_choice()
 {
     std::string const url = "memory:";
@@ -138,6 +154,7 @@ void many_keys()
 int main()
 {
     policies();
+    members();
     run_time_choice();
     check(honest_outcome("request-1") == 0);
     idempotency_keys();

@@ -8,6 +8,7 @@
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/core/format.hpp>
 #include <interlock/interlock.hpp>
+#include <interlock/patterns/subscription.hpp>
 
 #include <boost/describe.hpp>
 #include <fmt/format.h>
@@ -55,5 +56,17 @@ int main(int argc, char** argv)
     auto const sold = events.read_stream(il::Key{sku}).value();
     for (auto const& event : sold)
         fmt::print("{}: {} left\n", event.number, event.as<Sold>().value().left);
-    return sold.size() == 3 ? EXIT_SUCCESS : EXIT_FAILURE;
+
+    // #region subscription
+    // Hears of all sales, of whatever article, and goes on where it was when it runs again.
+    il::redis::StateRepository<il::Cursor> const cursors{client, {.name_space = "examples.cursors"}};
+    il::Subscription const shipping{events, cursors, "shipping"};
+    std::size_t shipped = 0;
+    auto const ship = [&](il::Event const& event) {
+        if (auto const fact = event.as<Sold>(); fact && fact->sku == sku)
+            ++shipped;
+    };
+    shipping.drain(ship).value();  // until nothing is left; `run(ship, stop)` goes on until it is stopped
+    // #endregion subscription
+    return sold.size() == 3 && shipped == 3 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

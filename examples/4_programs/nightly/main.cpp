@@ -34,12 +34,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
+// #region night
 /// How far a night has come. It is stored, so whoever takes over knows where to go on.
 struct Night {
     std::string date;
     int done = 0;  // parts
 };
 BOOST_DESCRIBE_STRUCT(Night, (), (date, done))
+// #endregion night
 
 /// The work: appends a line for each part, and takes its time. The token of the lock is in the line, as it
 /// would be in a request to another system, which can refuse a lower one than it has seen.
@@ -80,8 +82,9 @@ il::StateRepository<Night> open_nights(std::string_view url)
         il::memory::backend);
 }
 
-/// Does what is left of the night while the lock is ours. Throws `Error` (`lock_lost`) when it is not any
-/// more: then somebody else goes on with it.
+// #region work
+/// Does what is left of the night while the lock is ours. Throws `Error` (`lock_lost` by our own clock,
+/// `fenced_out` by the store) when it is not any more: then somebody else goes on with it.
 void work(
     il::LockStateService<Night> const& locks, il::StateRepository<Night> const& nights,
     il::Lock<Night> const& lock, int parts, Report& report)
@@ -95,6 +98,7 @@ void work(
         seen.version = locks.write(lock, seen.version, seen.value).value();
     }
 }
+// #endregion work
 
 int run(std::string_view url, std::string const& date, int parts, char const* path, std::chrono::seconds ttl)
 {
@@ -103,6 +107,7 @@ int run(std::string_view url, std::string const& date, int parts, char const* pa
         il::postgres::create_schema(il::postgres::Pool{url}).value();
 #endif
     auto const nights = open_nights(url);
+    // #region turn
     // A machine that is killed is replaced after the ttl; one that lives renews its lease all the time.
     il::LockStateService<Night> const locks{nights, {.ttl = ttl}};
     // Whoever is first makes the night; the others find it.
@@ -116,11 +121,12 @@ int run(std::string_view url, std::string const& date, int parts, char const* pa
             locks.release(lock).value();
             break;
         } catch (il::Error const& error) {
-            if (error.errc() != il::Errc::lock_lost)
+            if (error.errc() != il::Errc::lock_lost && error.errc() != il::Errc::fenced_out)
                 throw;
-            fmt::print(stderr, "nightly: {}; in line again\n", error.what());
+            fmt::print(stderr, "nightly: {}; in line again\n", error);
         }
     }
+    // #endregion turn
     auto const night = nights.load(date).value().value;
     fmt::print("{}: {} of {} parts are done\n", night.date, night.done, parts);
     return night.done == parts ? 0 : 1;

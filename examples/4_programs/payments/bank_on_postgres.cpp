@@ -23,7 +23,8 @@ namespace {
 
 // Elsewhere a migration makes the tables.
 constexpr std::string_view tables[] = {
-    "CREATE SCHEMA IF NOT EXISTS bank",
+    // Programs that start at once take turns: CREATE ... IF NOT EXISTS fails when it meets itself.
+    "SELECT pg_advisory_xact_lock(4711)", "CREATE SCHEMA IF NOT EXISTS bank",
     "CREATE TABLE IF NOT EXISTS bank.accounts (id text PRIMARY KEY,"
     " balance bigint NOT NULL CHECK (balance >= 0), entries bigint NOT NULL, version bigint)",
     "CREATE TABLE IF NOT EXISTS bank.payments (id text PRIMARY KEY,"
@@ -32,6 +33,7 @@ constexpr std::string_view tables[] = {
 
 class BankOnPostgres final : public Bank {
 public:
+    // #region made
     BankOnPostgres(std::string const& url, il::Observer& observer)
         : pool_(url), service_(
                           Policy{il::PessimisticRowLock{}, Keys{pool_}, il::Duplicates::refuse}, accounts_,
@@ -46,6 +48,7 @@ public:
             if (auto const made = accounts_.insert(account); !made && made.errc() != il::Errc::already_exists)
                 made.failure().raise();
     }
+    // #endregion made
 
     // #region pay
     asio::awaitable<Answered> pay(il::IdempotentRequest request, Payment payment) override
@@ -88,6 +91,7 @@ public:
     }
 
 private:
+    // #region members
     using Transaction = il::postgres::AsyncTransaction;
     using Keys = il::postgres::TransactionalIdempotencyStore;
     using Policy = il::IdempotencyInTransaction<il::PessimisticRowLock, Keys>;
@@ -96,6 +100,7 @@ private:
     il::postgres::Pool pool_;
     Accounts accounts_{pool_, {.table = "bank.accounts", .key = "id"}};
     il::TransactionService<Account, Policy, Accounts> service_;
+    // #endregion members
 };
 
 }  // namespace

@@ -145,6 +145,7 @@ asio::awaitable<Response> Page::take(std::string id, Request const& request) con
     if (!is_name(request.body()))
         co_return problem(http::status::bad_request, "the body is a name of letters, digits and spaces");
 
+    // #region take
     Seat const taken{id, request.body()};
     auto const saved = co_await il::async_save_if(seats_, *version, taken, asio::use_awaitable);
     if (saved)
@@ -156,6 +157,7 @@ asio::awaitable<Response> Page::take(std::string id, Request const& request) con
     if (!now)
         co_return failed(now.failure());
     co_return seen(http::status::precondition_failed, *now);
+    // #endregion take
 }
 
 asio::awaitable<Response> Page::answer(Request const& request) const

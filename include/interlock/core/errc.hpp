@@ -193,7 +193,8 @@ constexpr char const* explanation_of(Errc code) noexcept
     case Errc::idempotency_mismatch: return "the key was used for a different request before";
     case Errc::superseded: return "a later attempt of the same operation took the place of this one";
     case Errc::lock_lost: return "the lease ended, or could not be renewed in time";
-    case Errc::fenced_out: return "somebody else has been given the lock since; nothing was written";
+    case Errc::fenced_out:
+        return "the lock record names another acquisition, or there is none; nothing was written";
     case Errc::deadline_exceeded: return "the deadline came before anything was changed";
     case Errc::cancelled: return "the call was cancelled before anything was changed";
     case Errc::overloaded: return "a configured limit is reached";

@@ -12,7 +12,7 @@
 /// | type | shown as | specification in the braces |
 /// |---|---|---|
 /// | `Errc`, `Effect`, `LockStatus`, `LostReason` | the name, as `name_of` gives it | as of a text: `{:>12}` |
-/// | `Failure` | code, cause and text, as `Failure::message` gives them | as of a text |
+/// | `Failure`, `Error` | code, cause and text, as their `message()` gives them | as of a text |
 /// | `FencingToken` | the number | as of a number: `{:08x}` |
 /// | `EventType` | `stock.sold v1` | as of a text |
 /// | `Event` | type, version, number, place and id; neither its stream nor what it says | as of a text |
@@ -236,6 +236,16 @@ struct fmt::formatter<interlock::Failure> : interlock::detail::FormatterAs<fmt::
     {
         auto const text = value.message();
         return this->write(interlock::detail::shown(text), context);
+    }
+};
+
+/// As a `Failure`, which it is thrown for.
+template <>
+struct fmt::formatter<interlock::Error> : interlock::detail::FormatterAs<fmt::string_view> {
+    template <class Context>
+    auto format(interlock::Error const& value, Context& context) const
+    {
+        return this->write(fmt::string_view{value.what()}, context);
     }
 };
 

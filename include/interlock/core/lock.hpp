@@ -166,7 +166,7 @@ public:
         return reason == LostReason::none && now() >= valid_until() ? LostReason::expired : reason;
     }
     /// `lock_lost` in words. Precondition: the lock is lost.
-    Error lost_error() const;
+    Failure lost() const;
 
     /// Marks the lock lost, once, and tells who listens. Not to be called under a mutex.
     void lose(LostReason reason) noexcept;
@@ -256,6 +256,9 @@ protected:
     Hold const* held() const noexcept { return hold_.get(); }
 
 private:
+    /// `lock_lost`, with the reason. Precondition: the lock is lost.
+    Failure lost() const;
+
     friend class interlock::LockAccess;
 
     void give_back() noexcept

@@ -55,6 +55,11 @@ template <class T, class Repository, Assurance Level>
 class LockStateService {
     using Table = detail::LockTableOf<Repository, Level>;
 
+    static_assert(
+        !detail::looks_like_a_repository<T>,
+        "name the state first: LockStateService<T, Repository>, LockStateServiceFor<Repository>, or "
+        "LockStateService<T>, whose repository is chosen at run time");
+
 public:
     using value_type = T;
     using repository_type = Repository;
@@ -118,14 +123,30 @@ public:
         explained(std::move(hold).failure(), repository()).raise();
     }
 
+    /// A mistake, told at its line.
+    template <KeyOrState<T, key_type> A, std::convertible_to<Deadline> D>
+    INTERLOCK_WRITE_INSTEAD("name the deadline, in braces: acquire(key, {.deadline = 5s})")
+    lock_type acquire(A const& state, D deadline) const;
+    /// A mistake, told at its line.
+    template <KeyOrState<T, key_type> A, std::convertible_to<Deadline> D>
+    INTERLOCK_WRITE_INSTEAD(
+        "call acquire(key, {.deadline = 5s}), which waits for that long, or acquire_outcome, which does not "
+        "throw when the time is over: try_acquire waits for no holder")
+    std::optional<lock_type> try_acquire(A const& state, D deadline) const;
+
     /// As `lock.release()`: the article's word for it. The lock need not be one of this service.
     Outcome<void> release(lock_type& lock) const { return lock.release(); }
     Outcome<void> release(lock_type&& lock) const { return lock.release(); }
 
     /// Writes a value under the lock's fence: applied only while the store still names this acquisition.
     ///
-    /// **Outcome.** The new version; `fenced_out` or `lock_lost` when somebody else may hold the lock;
-    /// `version_conflict` when the value is not at `version` any more (`no_version`: when there is one).
+    ///     auto seen = nights.load(date).value();   // under the lock: what its last holder left
+    ///     ++seen.value.done;
+    ///     seen.version = locks.write(lock, seen.version, seen.value).value();
+    ///
+    /// **Outcome.** The new version; `fenced_out` or `lock_lost` when somebody else may hold the lock, and
+    /// `fenced_out` for a value whose key is not the lock's; `version_conflict` when the value is not at
+    /// `version` any more, `already_exists` when there is one (`no_version`), `not_found` when there is none.
     /// After `outcome_unknown` the lock is not handed on locally: the next holder asks the store, which
     /// fences the write out. **Cost.** One trip, which does not give the lock back. **Deadline.** 5 s, or
     /// the end of the lease if that is earlier.
@@ -136,6 +157,8 @@ public:
         auto written = detail::guarded_write(repository(), lock, key, version, value);
         if (written.errc() == Errc::fenced_out)
             table()->observe_fenced_out(key, lock.fencing_token());
+        if (!written)
+            explain(written, repository());
         return written;
     }
 

@@ -136,6 +136,10 @@ class TransactionService
     static constexpr bool named = NamesStates<A, T, K>;
     template <class A, class F>
     using Op = detail::operation_on_t<A, T, std::remove_cvref_t<F>>;
+    static_assert(
+        !detail::looks_like_a_repository<T>,
+        "name the state first: TransactionService<T, Policy, Repository>, TransactionServiceFor<Policy, "
+        "Repository>, or TransactionService<T>, whose policy and repository are chosen at run time");
 
 public:
     using value_type = T;

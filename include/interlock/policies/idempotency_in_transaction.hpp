@@ -11,8 +11,9 @@
 /// runs.
 ///
 ///     interlock::postgres::TransactionalIdempotencyStore const records{pool};
-///     interlock::TransactionService const payments{
-///         interlock::IdempotencyInTransaction{interlock::PessimisticRowLock{}, records}, accounts};
+///     interlock::IdempotencyInTransaction const policy{
+///         interlock::PessimisticRowLock{}, records, interlock::Duplicates::refuse};
+///     interlock::TransactionService const payments{policy, accounts};
 ///     payments.do_in_transaction(request, "alice", [](Account& a) { return a.balance -= 5; });
 
 #include <interlock/core/contracts/policy.hpp>
@@ -62,6 +63,13 @@ public:
         requires TransactionPolicy<Inner>
         : inner_(std::move(inner)), store_(std::move(store)), duplicates_(duplicates)
     {}
+
+    /// A mistake, told at its line.
+    INTERLOCK_WRITE_INSTEAD(
+        "pass what duplicates do by itself: IdempotencyInTransaction{policy, records, Duplicates::refuse}; a "
+        "claim that is a part of the transaction has no lease")
+    IdempotencyInTransaction(Inner inner, Store store, IdempotencyOptions options)
+        requires TransactionPolicy<Inner>;
 
     /// The policy that runs the operation.
     Inner const& inner() const noexcept { return inner_; }

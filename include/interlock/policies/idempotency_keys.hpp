@@ -21,11 +21,23 @@
 #include <interlock/policies/detail/idempotency_session.hpp>
 #include <interlock/policies/idempotency_options.hpp>
 
+#include <concepts>
 #include <string_view>
 #include <utility>
 
 namespace interlock {
 inline namespace v0 {
+
+namespace detail {
+
+/// Whether a store of records is one that `IdempotencyInTransaction` takes.
+template <class S>
+concept writes_in_transactions = requires(S const& s, IdempotentRequest const& request) {
+    s.find(request);
+    s.reject(request, std::string_view{});
+};
+
+}  // namespace detail
 
 /// A policy that claims a request's key, runs the operation under `Inner`, and stores the answer.
 ///
@@ -78,6 +90,15 @@ public:
         : inner_(std::move(inner)), store_(std::move(store)), options_(options)
     {}
 
+    /// A mistake, told at its line.
+    template <class S>
+        requires std::same_as<S, Store> && (!IdempotencyStore<S>) && detail::writes_in_transactions<S>
+    INTERLOCK_WRITE_INSTEAD(
+        "pass these records to IdempotencyInTransaction{policy, records}, since the transaction of the "
+        "states "
+        "writes them; IdempotencyKeys takes an IdempotencyStore, whose claims stand by themselves")
+    IdempotencyKeys(Inner inner, S store, IdempotencyOptions options = {});
+
     /// From one whose policy and store are known to one in which they are chosen at run time.
     template <class I, class S>
         requires(!std::same_as<IdempotencyKeys<I, S>, IdempotencyKeys>) && std::convertible_to<I, Inner> &&
@@ -102,6 +123,10 @@ private:
     Store store_;
     IdempotencyOptions options_;
 };
+
+template <class I, class S>
+    requires(!IdempotencyStore<S>) && detail::writes_in_transactions<S>
+IdempotencyKeys(I, S, IdempotencyOptions = {}) -> IdempotencyKeys<I, S>;
 
 }  // namespace v0
 }  // namespace interlock

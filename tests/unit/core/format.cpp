@@ -65,6 +65,7 @@ TEST_CASE("a failure is its code, its cause and its detail", "[core][format]")
     CHECK(
         fmt::format("{}", Failure::unknown(Errc::lock_lost, "x")) ==
         "outcome_unknown because of lock_lost: x");
+    CHECK(fmt::format("{:>16}|", Error{Errc::not_found, "sku"}) == "  not_found: sku|");
 }
 
 TEST_CASE("an event says what it is, and nothing of what it is about", "[core][format]")

@@ -384,6 +384,31 @@ TEST_CASE("a guarded write is applied under the lock and refused after it", "[co
     CHECK(repository.load("sku-1")->value.quantity == 5);
 }
 
+TEST_CASE("what is refused for the sake of a lock says why", "[core][lock_state_service]")
+{
+    ManualRuntime const runtime;
+    ManualRepository const repository{{}, runtime};
+    LockStateService const locks{repository, LockOptions{.ttl = 9s, .renew = false}};
+    auto lock = locks.acquire("sku-1");
+    auto const refused = [&] { return locks.write(lock, no_version, Stock{"sku-1", 1}).message(); };
+
+    CHECK(
+        locks.write(lock, Version{7}, Stock{"sku-1", 1}).message() ==
+        "not_found: memory: there is no value under this key");
+    static_cast<void>(repository.force_release(sku1));
+    CHECK(
+        refused() ==
+        "fenced_out: memory: the lock record names another acquisition, or there is none; "
+        "nothing was written");
+    runtime.advance(1min);
+    CHECK(refused() == "lock_lost: memory: the lease ended before a renewal was confirmed");
+    CHECK(lock.ensure(1s).message() == refused());
+    CHECK(
+        locks.release(lock).message() ==
+        "lock_lost: memory: the lease ended, or could not be renewed in time");
+    CHECK(refused() == "lock_lost: the lock was released, or never acquired");
+}
+
 TEST_CASE("two services on one store exclude each other and neither starves", "[core][lock_state_service]")
 {
     Repository const repository;

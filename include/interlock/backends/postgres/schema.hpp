@@ -38,6 +38,7 @@ namespace postgres {
 std::string schema_sql(std::string_view name_space = "interlock");
 
 /// Runs `schema_sql` for the pool's name space, in one transaction. The role needs CREATE on the schema.
+/// Several programs may call it at once: they take turns.
 ///
 /// **Outcome.** `misconfigured` when the role has not the right; `unavailable`; `outcome_unknown` when the
 /// reply was lost: then run it again.
@@ -45,6 +46,10 @@ template <class Runtime>
 Outcome<void> create_schema(BasicPool<Runtime> const& pool, Deadline deadline = std::chrono::seconds{30});
 
 /// Runs `statements`, which have no parameters, in one transaction: DDL of your own, or a migration.
+///
+/// Programs that start at once on an empty database do not take turns here, and PostgreSQL's `CREATE ... IF
+/// NOT EXISTS` fails when another session makes the same thing at that moment (`constraint_violated`). So a
+/// migration makes your tables; or the first statement is a lock, `SELECT pg_advisory_xact_lock(4711)`.
 ///
 /// **Outcome.** That of the first statement that fails; then nothing was changed. `outcome_unknown` when the
 /// reply was lost.

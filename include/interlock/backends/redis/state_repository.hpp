@@ -78,7 +78,11 @@ class StateRepository
     using Members =
         CommittingMembers<StateRepository<T, K, Runtime>, T, interlock::detail::repository_key_t<T, K>>;
     using Core = detail::StateCore<Runtime>;
-    static_assert(StorableState<T>, "a state in Redis needs StateTraits<T>::encode and decode");
+    static_assert(
+        StorableState<T>,
+        "a state in Redis needs StateTraits<T>::encode and decode, unless all its members are numbers, "
+        "std::string, enumerations, described structs, or std::optional, std::vector, std::pair, std::tuple "
+        "of these");
 
 public:
     using value_type = T;

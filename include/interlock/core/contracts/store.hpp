@@ -211,6 +211,15 @@ concept RowTransaction = std::movable<X> &&
 
 namespace detail {
 
+/// Whether `T` stands where a state should, and is the store of states instead. Cheaper than the concepts,
+/// since it is asked of each state's type.
+template <class T>
+inline constexpr bool looks_like_a_repository = requires {
+    typename T::value_type;
+    typename T::key_type;
+    typename T::runtime_type;
+};
+
 struct NoTransaction {};
 /// The transaction type of a store, or one that no store has: the message about a store without row locks
 /// then names the verb that is missing.

@@ -35,6 +35,12 @@ public:
     {
         return lock.hold_;
     }
+    /// What a call is told under a lock that is lost: the reason, in words.
+    template <class L>
+    static Failure lost(L const& lock)
+    {
+        return lock.lost();
+    }
     /// Empties the handle without giving the lock back.
     template <class L>
     static std::shared_ptr<detail::Hold> detach(L& lock) noexcept

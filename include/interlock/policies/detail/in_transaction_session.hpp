@@ -32,7 +32,9 @@ class InTransactionSession : public WrappingSession<typename Inner::template Ses
     using Policy = IdempotencyInTransaction<Inner, Store>;
     static_assert(
         IdempotencyStoreFor<Store, typename R::transaction_type>,
-        "the store of records cannot write into this repository's transactions");
+        "the store of records cannot write into this repository's transactions: take the transactional one "
+        "of "
+        "the same backend, or wrap the policy in IdempotencyKeys, whose claims stand by themselves");
 
 public:
     static constexpr std::string_view name = Policy::name;

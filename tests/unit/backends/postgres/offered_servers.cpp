@@ -237,6 +237,8 @@ TEST_CASE("a password may have any characters", "[postgres][offered]")
         };
         // Whoever comes in learns that there is no table.
         CHECK_THAT(load(url(escaped(role) + ":" + escaped(password))).detail(), ContainsSubstring("42P01"));
+        CHECK_THAT(
+            load(url(escaped(role) + ":" + escaped(password))).detail(), ContainsSubstring("create_schema"));
         CHECK_THAT(load(url(escaped(role) + ":wrong")).detail(), ContainsSubstring("28P01"));
         ::setenv("PGPASSWORD", password.c_str(), 1);
         CHECK_THAT(load(url(escaped(role))).detail(), ContainsSubstring("42P01"));

@@ -69,6 +69,7 @@ inline constexpr std::array sqlstate_rules{
     SqlStateRule{"XX002", Errc::corrupt_state, Certain::yes, "index_corrupted"},
     SqlStateRule{"58", Errc::unavailable, Certain::yes, "system_error"},
     // These are bugs, missing rights, and schemas that are not as they should be: trying again is pointless.
+    SqlStateRule{"42P01", Errc::misconfigured, Certain::yes, "undefined_table"},
     SqlStateRule{"42", Errc::misconfigured, Certain::yes, "syntax_error_or_access_rule_violation"},
     SqlStateRule{"0A", Errc::misconfigured, Certain::yes, "feature_not_supported"},
     SqlStateRule{

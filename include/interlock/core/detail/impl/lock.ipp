@@ -35,12 +35,12 @@ INTERLOCK_DECL bool Hold::neglect() noexcept
            open == Offer::neglected;
 }
 
-INTERLOCK_DECL Error Hold::lost_error() const
+INTERLOCK_DECL Failure Hold::lost() const
 {
     auto text = place();
     if (!text.empty())
         text += ": ";
-    return Error(Errc::lock_lost, text + meaning_of(lost_reason()));
+    return Failure{Errc::lock_lost, text + meaning_of(lost_reason())};
 }
 
 INTERLOCK_DECL void Hold::lose(LostReason reason) noexcept
@@ -83,7 +83,7 @@ INTERLOCK_DECL std::chrono::nanoseconds LockHandleBase::remaining() const noexce
 INTERLOCK_DECL Outcome<void> LockHandleBase::ensure(std::chrono::nanoseconds duration)
 {
     if (status() == LockStatus::lost)
-        return Errc::lock_lost;
+        return lost();
     if (remaining() >= duration)
         return success();
     auto renewed = hold_->renew_now(Deadline{std::min(hold_->valid_until(), Deadline{}.at(hold_->now()))});
@@ -94,10 +94,15 @@ INTERLOCK_DECL Outcome<void> LockHandleBase::ensure(std::chrono::nanoseconds dur
     return Failure{Errc::invalid_argument, "ensure: the duration is longer than a whole lease"};
 }
 
+INTERLOCK_DECL Failure LockHandleBase::lost() const
+{
+    return hold_ ? hold_->lost() : Failure{Errc::lock_lost, meaning_of(LostReason::released)};
+}
+
 INTERLOCK_DECL void LockHandleBase::check() const
 {
     if (status() == LockStatus::lost)
-        throw hold_ ? hold_->lost_error() : Error(Errc::lock_lost, meaning_of(LostReason::released));
+        lost().raise();
 }
 
 INTERLOCK_DECL Outcome<void> LockHandleBase::release()

@@ -71,7 +71,7 @@ Outcome<Version> guarded_write(
     R const& repository, L const& lock, Key const& key, Version version, T const& value)
 {
     if (lock.status() == LockStatus::lost)
-        return Errc::lock_lost;
+        return LockAccess::lost(lock);
     auto const fence = lock.fence();
     Change<T> change{.key = &key, .version = version, .value = &value, .fence = &fence};
     auto& hold = *LockAccess::hold(lock);

@@ -9,6 +9,7 @@
 // A call in which it finds none is left to the real overloads.
 
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/detail/transaction/named_keys.hpp>
 #include <interlock/core/detail/transaction/operation_call.hpp>
 #include <interlock/core/event.hpp>
@@ -44,6 +45,7 @@ enum class Mistake : unsigned char {
     returns_an_awaitable,
     returns_what_is_not_storable,
     returns_what_has_no_default,
+    has_a_bare_deadline,
 };
 
 /// What is asked of the operation's result by one kind of call.
@@ -57,6 +59,10 @@ template <class A>
 inline constexpr bool is_operation_id = std::same_as<std::remove_cvref_t<A>, OperationId>;
 template <class A>
 inline constexpr bool is_request = std::same_as<std::remove_cvref_t<A>, IdempotentRequest>;
+
+/// Whether it is a time alone, where options belong.
+template <class A>
+inline constexpr bool is_deadline = std::convertible_to<A, Deadline>;
 
 template <class... A>
 inline constexpr bool has_once = ((is_operation_id<A> || is_request<A>) || ...);
@@ -123,6 +129,8 @@ consteval Mistake mistake_in_rest()
         return Mistake::names_no_state;
     else if constexpr (Named::count > 1 && !AtomicRepository<typename Session::repository_type>)
         return Mistake::none;  // the notes name what the repository lacks
+    else if constexpr ((is_deadline<Rest> || ...))
+        return Mistake::has_a_bare_deadline;
     else
         return mistake_in_operation<
             Session, Needs, Named::count,
@@ -236,6 +244,8 @@ protected:
         returns_what_has_no_default,
         "call async_try_do_in_transaction, or return a type with a default: Asio makes one beside an "
         "exception")
+    INTERLOCK_MISTAKEN_CALLS(
+        has_a_bare_deadline, "name the deadline, in braces: (key, operation, {.deadline = 200ms})")
 
 #undef INTERLOCK_MISTAKEN_CALLS
 #undef INTERLOCK_MISTAKEN_CALL

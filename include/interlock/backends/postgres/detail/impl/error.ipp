@@ -32,6 +32,18 @@ namespace detail {
     throw Error(Errc::invalid_argument, joined_text(parts));
 }
 
+/// Whether the server's message, in whatever language, is about something that `create_schema` makes. A table
+/// of the user's may have such a name, too: it costs a needless half sentence.
+INTERLOCK_DECL bool names_a_table_of_ours(std::string_view message) noexcept
+{
+    for (auto const ending :
+         {"_state", "_lock", "_operation", "_idempotency", "_counter", "_once", "_version", "_token",
+          "_record"})
+        if (message.find(ending) != std::string_view::npos)
+            return true;
+    return false;
+}
+
 /// The error as a text for people. Values must not get into it, but the server's messages quote values. A
 /// message is therefore shown only for states that are about the schema, and where the user's schema itself
 /// has raised the error.
@@ -57,6 +69,9 @@ INTERLOCK_DECL std::string describe(SqlError const& error)
     out += ": ";
     for (char c : std::string_view{error.message}.substr(0, 200))
         out += static_cast<unsigned char>(c) < ' ' ? '?' : c;
+    if (error.state == "42P01" && !error.raised && names_a_table_of_ours(error.message))
+        out +=
+            "; create_schema(pool) makes the tables of the library, schema_sql() shows them for a migration";
     return out;
 }
 

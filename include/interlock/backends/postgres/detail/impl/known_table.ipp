@@ -499,7 +499,11 @@ INTERLOCK_DECL Outcome<Table> fitted(
         return std::move(fit).failure();
     auto const* const version = facts.column(unquoted(table.version));
     if (version == nullptr)
-        return missing(table.version);
+        return failed(
+            Errc::misconfigured,
+            {"postgres: the table ", table.name, " has no column ", unquoted(table.version),
+             ", in which the version stands: add it as bigint NOT NULL DEFAULT 0, or name another by "
+             "RepositoryOptions::version"});
     if (auto fits = fit_version(table, *version); !fits)
         return std::move(fits).failure();
     for (std::size_t i = 0; i < table.shown.size(); ++i) {

@@ -105,7 +105,10 @@ public:
     void check_length(std::string_view name) const
     {
         if (name.empty())
-            refuse("is no name: it is empty");
+            refuse(
+                option_ == "key" && written_.empty()
+                    ? R"(is no name: it is empty; say which column names a row: {.table = ..., .key = "id"})"
+                    : "is no name: it is empty");
         if (!is_utf8(name))
             refuse("is no name: it has a NUL, or bytes that are no UTF-8");
         if (name.size() > 63)

@@ -209,7 +209,7 @@ auto LockTable<R>::end_hold(Holder& hold, LockStatus status, bool unresolved, Ti
         lock.unlock();
         auto const code = !lost && hold.lost_reason() == LostReason::released ? Errc::ok : Errc::lock_lost;
         observe_release(code, hold, false, now);
-        return {code == Errc::ok ? success() : Outcome<void>{code}};
+        return {code == Errc::ok ? success() : Outcome<void>{Failure{code}.explained(this->store_.place())}};
     }
     auto* const node = this->detach_holder(hold);
     auto& line = node->second.line;
@@ -257,7 +257,7 @@ Outcome<void> LockTable<R>::released(
     observe_release(code, hold, false, now);
     if (!removed)
         return removed.failure();
-    return code == Errc::ok ? success() : Outcome<void>{code};
+    return code == Errc::ok ? success() : Outcome<void>{Failure{code}.explained(this->store_.place())};
 }
 
 template <Runtime R>
