@@ -13,6 +13,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/describe/class.hpp>
 
 #include "contract/backends.hpp"
 #include "support/catch.hpp"
@@ -36,6 +37,12 @@ namespace joint {
 namespace asio = boost::asio;
 using namespace interlock;
 using interlock_test::Account;
+
+struct Bought {
+    int left{0};
+    static constexpr EventType event{"joint.bought", 1};
+};
+BOOST_DESCRIBE_STRUCT(Bought, (), (left))
 
 /// A shop's goods and its customers' accounts, and a service on both.
 template <class Backend>
@@ -331,6 +338,47 @@ TEMPLATE_LIST_TEST_CASE("Asynchronous calls change states of two types", "[joint
     }
     CHECK(shop.left() == 9);
     CHECK(shop.balance() == 99);
+}
+
+TEMPLATE_LIST_TEST_CASE(
+    "Events of two types are stored with their commit, or not at all", "[joint]", JointBackends)
+{
+    using namespace joint;
+    Shop<TestType> const shop;
+    using Both = JointRepository<decltype(shop.stock), decltype(shop.accounts)>;
+    STATIC_REQUIRE(RecordingRepository<Both> == TestType::has_events);
+    if constexpr (TestType::has_events) {
+        auto const log = shop.backend.events();
+        auto const said = [&](Key const& stream) { return log.read_stream(stream).value().size(); };
+        Key const of_account{KeyTraits<std::int64_t>::encode(1)};
+        auto const buy = [](Stock& stock, Account& account, Recorder& record) {
+            --account.balance;
+            record(Bought{--stock.quantity}, 1);
+            record(Bought{stock.quantity});
+        };
+        shop.service().do_in_transaction(shop.both(), buy);
+        CHECK(said(Key{"sku-1"}) == 1);
+        CHECK(said(of_account) == 1);
+        CHECK_THROWS_AS(
+            shop.service().do_in_transaction(
+                shop.both(),
+                [&](Stock& s, Account& a, Recorder& record) {
+                    buy(s, a, record);
+                    throw std::runtime_error("no");
+                }),
+            std::runtime_error);
+        int runs = 0;
+        shop.service().do_in_transaction(shop.both(), [&](Stock& s, Account& a, Recorder& record) {
+            if (++runs == 1)  // the second table has moved when both are committed
+                shop.other_service().do_in_transaction(
+                    in(shop.other_accounts, 1), [](Account& other) { other.balance = 50; });
+            buy(s, a, record);
+        });
+        CHECK(runs == 2);
+        CHECK(said(Key{"sku-1"}) == 2);
+        CHECK(said(of_account) == 2);
+        CHECK(shop.balance() == 49);
+    }
 }
 
 TEMPLATE_LIST_TEST_CASE("What can not be joined is refused in words", "[joint]", JointBackends)

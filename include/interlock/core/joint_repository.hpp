@@ -120,6 +120,15 @@ public:
     decltype(auto) runtime() const noexcept { return this->first().runtime(); }
     /// Equal for copies of this handle.
     void const* identity() const noexcept { return this->shared_.get(); }
+    /// Whose threads make the blocking calls of asynchronous callers: those of the first repository, however
+    /// many joint ones there are.
+    void const* threads_owner() const noexcept
+    {
+        if constexpr (requires { this->first().threads_owner(); })
+            return this->first().threads_owner();
+        else
+            return this->first().identity();
+    }
     /// What messages call it: the places of its repositories.
     std::string place() const { return this->shared_->place(); }
     /// As the repositories say it of their store.

@@ -124,8 +124,11 @@ using EventBackends = std::tuple<
 /// Two repositories whose states change together.
 struct JointMemory {
     static constexpr bool has_elsewhere = false;
-    interlock::memory::StateRepository<Stock> stock;
-    interlock::memory::StateRepository<interlock_test::Account> accounts;
+    static constexpr bool has_events = true;
+    interlock::memory::EventRepository log;
+    interlock::memory::StateRepository<Stock> stock{{.events = log}};
+    interlock::memory::StateRepository<interlock_test::Account> accounts{{.events = log}};
+    auto events() const { return log; }
     template <class T>
     auto states() const
     {

@@ -12,12 +12,16 @@
 #include <interlock/core/state_repository.hpp>
 
 #include "support/postgres_server.hpp"
+#include "support/postgres_tables.hpp"
 #include "support/states.hpp"
 
+#include <string>
 #include <tuple>
+#include <type_traits>
 
 #define INTERLOCK_TESTS_CONTRACT_ROW_LOCKS
 #define INTERLOCK_TESTS_CONTRACT_EVENTS
+#define INTERLOCK_TESTS_CONTRACT_JOINT
 
 namespace contract {
 
@@ -90,6 +94,54 @@ struct ErasedPostgresEvents : PostgresEvents<1> {
 
 using RecordingBackends = std::tuple<PostgresEvents<1>>;
 using EventBackends = std::tuple<PostgresEvents<1>, PostgresEvents<3>, ErasedPostgresEvents>;
+
+/// Two tables whose states change together.
+struct JointPostgres {
+    static constexpr bool has_elsewhere = true;
+    static constexpr bool has_events = true;
+    interlock::postgres::Pool pool{interlock_test::fresh_pool()};
+    interlock::postgres::Pool other{pool.options()};
+    std::string prefix{pool.options().name_space};
+    interlock::postgres::EventRepository log{pool, {.writer = "contract"}};
+    JointPostgres()
+    {
+        log.create_schema().value();
+        interlock_test::sql(
+            {"CREATE TABLE " + prefix +
+                 "_stock (sku text PRIMARY KEY, quantity int NOT NULL, version bigint NOT NULL)",
+             "CREATE TABLE " + prefix +
+                 "_accounts (id bigint PRIMARY KEY, balance bigint NOT NULL, note text NOT NULL, "
+                 "version bigint NOT NULL)"});
+    }
+    template <class T>
+    auto states_by(interlock::postgres::Pool const& of) const
+    {
+        bool const stock = std::is_same_v<T, Stock>;
+        return interlock::postgres::StateRepository<T>{
+            of,
+            {.table = prefix + (stock ? "_stock" : "_accounts"),
+             .key = stock ? "sku" : "id",
+             .events = interlock::postgres::EventRepository{of, {.writer = "contract"}}}};
+    }
+    auto events() const { return log; }
+    template <class T>
+    auto states() const
+    {
+        return states_by<T>(pool);
+    }
+    /// Another pool: connections of its own.
+    template <class T>
+    auto other_states() const
+    {
+        return states_by<T>(other);
+    }
+    template <class T>
+    auto elsewhere() const
+    {
+        return states_by<T>(other);
+    }
+};
+using JointBackends = std::tuple<JointPostgres>;
 
 }  // namespace contract
 

@@ -13,6 +13,7 @@
 ///     service.do_in_transaction("sku-1", [](Stock& s) { --s.quantity; });
 
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/joint_store.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/state_table.hpp>
 #include <interlock/backends/postgres/pool.hpp>
@@ -90,6 +91,7 @@ public:
     using runtime_type = Runtime;
     using transaction_type = RowTransaction<T, key_type, Runtime>;
     using events_type = BasicEventRepository<Runtime>;
+    using joint_store = detail::JointStore<Runtime>;
     static constexpr std::string_view name = "postgres";
     static constexpr std::string_view system = "postgresql";  // see `StoreInfo`
 
@@ -376,6 +378,7 @@ public:
     Outcome<ServerCheck> server_check(Deadline deadline = {}) const { return store_->server_check(deadline); }
 
 private:
+    friend joint_store;
     template <class, class, class>
     friend class FreeRows;
 

@@ -9,6 +9,7 @@
 
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/joint_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -39,6 +40,7 @@ namespace postgres_faults_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using interlock_test::Account;
 using interlock_test::CuttingProxy;
 using interlock_test::fresh_pool;
 using interlock_test::postgres_server;
@@ -134,6 +136,38 @@ TEST_CASE("a COMMIT that never arrived is looked for, and the operation runs aga
     CHECK(runs == 2);
     CHECK(proxy.cuts() == 2);
     CHECK(b.left() == 9);
+}
+
+TEST_CASE("a COMMIT of two tables whose reply is lost is looked for", "[postgres][faults]")
+{
+    Behind const b;
+    auto& proxy = const_cast<CuttingProxy&>(b.proxy);
+    auto const table = b.pool.options().name_space + "_accounts";
+    postgres_server().command(
+        "CREATE TABLE " + table +
+        " (id bigint PRIMARY KEY, balance bigint NOT NULL, note text NOT NULL, version bigint NOT NULL)");
+    postgres::StateRepository<Account> const accounts{b.through, {.table = table, .key = "id"}};
+    static_cast<void>(accounts.insert(Account{1, 100, ""}).value());
+    TransactionService const service{OptimisticVersioning{}, JointRepository{b.stock, accounts}};
+    int runs = 0;
+    auto const buy = [&](Stock& s, Account& a) {
+        ++runs;
+        --a.balance;
+        return --s.quantity;
+    };
+    auto const both = keys(in(b.stock, "x"), in(accounts, 1));
+    CHECK(service.do_in_transaction(both, buy, {.deadline = 20s}) == 9);
+    for (auto const cut : {Cut::reply, Cut::request}) {
+        CAPTURE(static_cast<int>(cut));
+        runs = 0;
+        proxy.cut(cut, commit_on_the_wire());
+        int const left = cut == Cut::reply ? 8 : 7;
+        CHECK(service.do_in_transaction(both, buy, {.deadline = 20s}) == left);
+        CHECK(runs == (cut == Cut::reply ? 1 : 2));
+        CHECK(b.left() == left);
+        CHECK(accounts.load(1).value().value.balance == 90 + left);
+    }
+    CHECK(proxy.cuts() == 2);
 }
 
 TEST_CASE(

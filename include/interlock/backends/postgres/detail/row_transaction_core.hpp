@@ -25,6 +25,14 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+/// What a commit of several tables changes in one of them.
+template <class R>
+struct JointRows {
+    std::shared_ptr<TableCore<R>> store;
+    typename TableCore<R>::Known known;
+    std::span<RowChange> changes;
+};
+
 /// A row transaction without the types of its keys and states: BEGIN, the locking reads, the changes, COMMIT.
 /// `R`: the runtime.
 ///
@@ -67,6 +75,11 @@ protected:
     Outcome<CommitResult> commit_rows(
         std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline,
         bool careful = false);
+
+    /// The same for several tables, in the order in which all transactions lock them; the operation's record
+    /// is one of the first. One trip for each, and one for COMMIT. It begins with its changes.
+    Outcome<CommitResult> commit_tables(
+        std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until);
 
     void roll_back() noexcept;
     /// For one run of an asynchronous operation.
@@ -129,6 +142,8 @@ private:
         std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful);
     // Runs statements that only read, in the transaction if it has begun.
     Outcome<std::vector<Reply>> ask_before(Batch const& batch, TimePoint until);
+    Outcome<CommitResult> do_commit_tables(
+        std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until);
     // The failure of an error of statements that append events.
     Outcome<CommitResult> events_refused(
         SqlError const& error, OperationCommit const* operation, TimePoint until);

@@ -375,6 +375,69 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_all(
 }
 
 template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::commit_tables(
+    std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until)
+{
+    if (pool_->runtime().now() >= until)
+        return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent to postgres");
+    auto result = do_commit_tables(parts, operation, until);
+    end();
+    if (result && !result->duplicate)
+        for (auto const& part : parts)
+            part.store->announce(part.changes);
+    return result;
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::do_commit_tables(
+    std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until)
+{
+    std::vector<Steps> steps(parts.size());
+    std::vector<std::vector<Reply>> replies(parts.size());
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        auto const* const recorded = i == 0 ? operation : nullptr;
+        store_ = parts[i].store;
+        known_ = parts[i].known;
+        auto const prepared = store_->prepare_events(
+            *known_, parts[i].changes, [&](Batch const& batch) { return ask_before(batch, until); });
+        if (!prepared)
+            return prepared.failure();
+        if (begun_)  // what the first one's settings are to the first table, these are to this one
+            store_->add_settings(*known_, before_commit_);
+        if (auto added = add_steps(steps[i], parts[i].changes, recorded, false); !added)
+            return std::move(added).failure();
+        auto before = run_steps(steps[i], replies[i], parts[i].changes, recorded, until);
+        if (!before) {
+            end();
+            auto const code = before.errc();
+            bool const refused =
+                code == Errc::version_conflict || code == Errc::not_found || code == Errc::already_exists;
+            if (!refused || i == 0)
+                return std::move(before).failure();
+            return parts[0].store->or_duplicate(std::move(before).failure(), operation, Deadline{until});
+        }
+        if (*before)
+            return **std::move(before);
+        begun_ = true;
+    }
+    Batch last;
+    last.add(store_->commit);
+    auto done = Base::commit(last, until);
+    if (!done)
+        return std::move(done).failure();
+    if (done->error) {
+        end();
+        return error_refused(*done->error, parts.back().changes, operation, until);
+    }
+    for (std::size_t i = 0; i < parts.size(); ++i)
+        for (auto const& asked : steps[i].asked)
+            parts[i].store->set_stored(
+                *parts[i].known, replies[i][asked.at.change],
+                asked.again ? &replies[i][*asked.again] : nullptr, parts[i].changes[asked.change]);
+    return Outcome<CommitResult>{std::in_place};
+}
+
+template <class R>
 Outcome<void> RowTransactionCore<R>::add_steps(
     Steps& steps, std::span<RowChange const> changes, OperationCommit const* operation, bool careful)
 {
