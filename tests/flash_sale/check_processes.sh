@@ -11,6 +11,7 @@
 
 set -euo pipefail
 
+here=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 program=$1 checker=$2 work=$3 backend=$4 end_sessions=${6:-}
 read -r -a policies <<<"$5"
 rm -rf "$work"
@@ -78,19 +79,24 @@ await_sellers() {
 }
 
 # killed <policy> <mode>...: kills one of three processes half-way, with more orders when they were too fast.
+# What it had drawn until then is in the timeline.
 killed() {
     local policy=$1 rows=5000 code pids line
     for _ in 1 2 3 4 5; do
         "$checker" --make $rows orders.csv stock.csv
         : >err  # the pids of the sale before are not to be killed
         "$program" "${sale[@]}" --policy "$@" \
-            --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" >out 2>err &
+            --ledger "ledger-$policy.csv" --final-stock "final-$policy.csv" --timeline run.json \
+            >out 2>err &
         await_sellers $policy $!
         read -r _ victim _ <<<"$pids"
         kill -KILL "$victim" 2>/dev/null || true  # it may have finished
         code=0
         wait $! || code=$?
         [[ $code == 0 ]] || fail "$policy: exit code $code after a process was killed"
+        ! compgen -G "run.json.*" >/dev/null || fail "$policy: parts of the timeline are left"
+        [[ $policy != lock ]] || python3 "$here/../support/check_timeline.py" run.json \
+            || fail "$policy: the timeline cannot be drawn"
         line=$(<out)
         if [[ $policy == unguarded ]]; then
             [[ $(member unknown "$line") == 0 ]] || return 0

@@ -239,8 +239,8 @@ struct ObservedRows<R> {
 /// not the statements that an operation executes in a row transaction. The transaction itself is: how it is
 /// opened, which is BEGIN and the locking reads, and its end, `commit` or `rollback`.
 /// **Lifetimes.** As `R`: a shared handle. The observer must outlive all copies, and the services made with
-/// them. **Thread safety.** As `R`. **Cost.** Two readings of the clock and two virtual calls per verb; no
-/// trip.
+/// them. **Thread safety.** As `R`. **Cost.** Two readings of the clock and two virtual calls per verb, and
+/// an allocation where rows are waited for without blocking; no trip.
 template <class R>
 class ObservedRepository : public R {
     using Clock = typename R::runtime_type;
