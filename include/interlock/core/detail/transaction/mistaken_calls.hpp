@@ -201,7 +201,7 @@ protected:
     INTERLOCK_MISTAKEN_CALLS(
         names_no_state,
         "name the state first: pass its key, of the repository's key_type, or a T, or keys(a, b), or "
-        "keys(range) of those")
+        "keys(range) of those; of a JointRepository in(repository, key), or keys(in(...), in(...))")
     INTERLOCK_MISTAKEN_CALLS(
         comes_in_another_order, "pass the operation id or the request first: (id, key, operation)")
     INTERLOCK_MISTAKEN_CALLS(
