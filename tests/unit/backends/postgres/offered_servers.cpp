@@ -196,6 +196,19 @@ TEST_CASE("a pooler that takes no options of the URL is refused in words", "[pos
         ::kill(pid, SIGKILL);
 }
 
+TEST_CASE("why nobody answers is told, in words that name nobody", "[postgres][offered]")
+{
+    auto const loaded = [](char const* url) {
+        return postgres::StateRepository<Stock>{postgres::Pool{url}}.load("x", 20s);
+    };
+    CHECK_THAT(
+        loaded("postgresql://ann@127.0.0.1:1/shop").detail(),
+        ContainsSubstring("127.0.0.1:1/shop: Connection refused"));
+    CHECK_THAT(
+        loaded("postgresql://ann@/shop?host=/nonesuch").detail(),
+        ContainsSubstring(": No such file or directory"));
+}
+
 TEST_CASE("a password may have any characters", "[postgres][offered]")
 {
     PostgresServer const server;

@@ -138,6 +138,12 @@ INTERLOCK_DECL Failure client_failure(PGconn* connection, std::string const& end
     if (is_on("default_transaction_read_only"))
         return failed(
             Errc::unavailable, {"postgres: no connection to ", endpoint, ": who answers is read only"});
+    // What the system says, in words that name nobody.
+    for (std::string_view why :
+         {"Connection refused", "could not translate host name", "No such file or directory",
+          "No route to host", "Network is unreachable", "Permission denied"})
+        if (said.find(why) != std::string_view::npos)
+            return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, ": ", why});
     return failed(Errc::unavailable, {"postgres: no connection to ", endpoint});
 }
 
