@@ -6,6 +6,8 @@
 // Events in PostgreSQL: what the locks of an append cost that let readers prove a hole, what an event costs
 // that is stored with a state, and how long it takes until a reader has it.
 
+#include "../support/harness.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -36,6 +38,9 @@ double row_lock_state_and_event(Plan const& plan);
 /// From before the commit until a reader has the event, in milliseconds, on an idle server; sorted.
 /// `elsewhere`: the reader has a pool of its own, as another process has.
 std::vector<double> until_read(Plan const& plan, bool elsewhere);
+
+/// The cost of an event beside so many that are stored already, in a log of each size.
+void growth(bench::Options const& options, Plan const& plan, int rounds, std::vector<long> const& sizes);
 
 /// `make(t)` gives each thread what it calls until time is up; the sum per second of all.
 inline double per_second(

@@ -7,6 +7,9 @@
 
 #include "../support/redis.hpp"
 
+#include <string>
+#include <vector>
+
 using Plan = bench::RedisPlan;
 
 /// Optimistic updates per second of 128 states at once, over one connection.
@@ -23,5 +26,8 @@ inline constexpr int events_in_batch = 500;
 
 /// Makes that log; its name.
 std::string fill(Plan const& plan, char const* kind);
+
+/// The cost of an event beside so many that are stored already, in a log of each size.
+void growth(bench::RedisRuns& runs, std::vector<long> const& sizes);
 
 #endif  // INTERLOCK_BENCHMARKS_REDIS_EVENTS_CONTESTANTS_HPP

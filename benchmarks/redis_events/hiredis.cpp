@@ -38,7 +38,10 @@ double bare_read(Plan const& plan)
             if (page->elements == 0)
                 break;
             count += static_cast<long>(page->elements);
-            at = "(" + std::string(page->element[page->elements - 1]->element[0]->str);
+            auto const* const id = page->element[page->elements - 1]->element[0];
+            at.clear();
+            at.push_back('(');
+            at.append(id->str, id->len);
         }
         if (count % events_in_log != 0)
             throw std::runtime_error("an event is missing");
