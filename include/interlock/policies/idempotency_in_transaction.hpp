@@ -41,8 +41,8 @@ inline namespace v0 {
 /// transaction has surely ended.
 /// **Does not guarantee.** That the operation runs only once: after a conflict it runs again.
 /// **Needs.** `RowLockingRepository`, `OperationRepository`, and a store of records in the same database.
-/// **Cost.** One round trip more than `Inner`, two when duplicates are refused. A replay is a transaction
-/// without a change.
+/// **Cost.** That of `Inner` where the store claims in the trip that locks the rows, as PostgreSQL does. Else
+/// one round trip more, and two when duplicates are refused. A replay is a transaction without a change.
 template <class Inner, class Store>
 class IdempotencyInTransaction {
 public:
@@ -57,7 +57,8 @@ public:
     }();
     using policy_concept = transaction_policy_tag;
 
-    /// `refuse`: a duplicate that comes while the first is being executed gets `idempotency_in_progress`.
+    /// `refuse`: a duplicate that comes while the first is being executed gets `idempotency_in_progress`; at
+    /// once in PostgreSQL, also while the first one waits for its rows.
     /// `wait`: it waits for the first one's transaction, and gets its answer.
     IdempotencyInTransaction(Inner inner, Store store, Duplicates duplicates = Duplicates::wait)
         requires TransactionPolicy<Inner>

@@ -92,6 +92,7 @@ public:
     using transaction_type = typename Repository::transaction_type;
     static constexpr std::string_view name = "postgres";
     static constexpr std::string_view system = "postgresql";  // see `StoreInfo`
+    static constexpr bool takes_before_locks = true;          // see `verb::BeforeLocks`
 
     /// Throws `Error` (`invalid_argument`) for a repository on the library's own table, and for options
     /// without a condition.
@@ -135,7 +136,7 @@ public:
             detail::Params params;
             if (named_)
                 params.text(std::string(keys[0]->bytes()));
-            return tx.open_free(condition_, std::move(params));
+            return tx.open_free(condition_, std::move(params), rows.before);
         });
     }
 

@@ -103,7 +103,8 @@ private:
 /// call only.
 /// **Thread safety.** Every member may be called from several threads at once, each with a transaction of its
 /// own.
-/// **Cost.** One round trip in the transaction; the answer leaves with the commit. While requests run, they
+/// **Cost.** Nothing under `IdempotencyInTransaction`: the claim goes with BEGIN and the locking reads, the
+/// answer with the commit. While requests run, they
 /// are told apart by a 64-bit hash: two different ones may wait for each other without need.
 ///
 /// `TransactionalIdempotencyStore` is the one of the system's runtime.
@@ -123,6 +124,15 @@ public:
     /// `mismatch`. One round trip. Ends by the transaction's deadline: `deadline_exceeded`.
     Outcome<Claim> claim(BasicTransaction<Runtime>& tx, IdempotentRequest const& request) const;
 
+    /// What claims a request in the trip that opens a transaction (`LoadForUpdate::before`), before its rows
+    /// are waited for. Somebody executes the request: `wait` for them, or `idempotency_in_progress`.
+    using before_locks_type = detail::ClaimFirst;
+    before_locks_type before_locks(IdempotentRequest const& request, Wait wait) const;
+    /// What came of it in `tx`, which it was given to. No round trip; one, as `claim`, if it was not done.
+    Outcome<Claim> claim(
+        BasicTransaction<Runtime>& tx, IdempotentRequest const& request,
+        before_locks_type const& before) const;
+
     /// With the commit of `tx`. Sends nothing by itself.
     void complete(
         BasicTransaction<Runtime>& tx, IdempotentRequest const& request, std::string_view answer) const;
@@ -141,6 +151,10 @@ private:
         detail::RecordStatements statements;
     };
 
+    // What the record of a request says, which `tx` has locked.
+    static Outcome<Claim> claimed(
+        BasicTransaction<Runtime>& tx, detail::Statement const& forget, detail::Reply const& reply,
+        IdempotentRequest const& request);
     // The number of the advisory lock that whoever executes the request has.
     std::int64_t hash(IdempotentRequest const& request) const;
     detail::Params record(IdempotentRequest const& request, std::string_view answer, bool rejected) const;

@@ -57,8 +57,12 @@ struct Options {
     /// Told of connections that are opened or lost, and of callers that take one (`Observer::on_connection`,
     /// `on_pool_wait`). It must outlive all handles of the pool. Null: nobody is told.
     Observer* observer{nullptr};
+    /// The schema that the tables of the library are in, as SQL writes the name; in a URL: `schema=...`. Name
+    /// it where each tenant has tables of its own, or where the search path may change. Empty: the tables are
+    /// found through the search path, and then no second schema of that path may have tables of these names.
+    std::string schema{};
 
-    /// The options in a URL. The setting `name_space=...` is this library's, all others are libpq's. A URL
+    /// The options in a URL. `name_space=...` and `schema=...` are this library's, all others libpq's. A URL
     /// that cannot be used is `invalid_argument`; the text names what is wrong and never quotes what may hold
     /// a password.
     static Outcome<Options> parse(std::string_view url);

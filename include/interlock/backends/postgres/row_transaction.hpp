@@ -121,17 +121,17 @@ private:
     }
 
     // BEGIN and the locking reads of `keys`.
-    Outcome<void> open(std::span<Key const* const> keys, Wait wait)
+    Outcome<void> open(std::span<Key const* const> keys, Wait wait, verb::BeforeLocks* before)
     {
-        if (auto locked = Core::lock_rows(keys, wait); !locked)
+        if (auto locked = Core::lock_rows(keys, wait, before); !locked)
             return locked;
         return read_states(keys);
     }
 
     // BEGIN and a locking read that finds a row by itself.
-    Outcome<void> open_free(std::string const& condition, detail::Params params)
+    Outcome<void> open_free(std::string const& condition, detail::Params params, verb::BeforeLocks* before)
     {
-        if (auto locked = Core::lock_free_row(condition, std::move(params)); !locked)
+        if (auto locked = Core::lock_free_row(condition, std::move(params), before); !locked)
             return locked;
         if (auto done = read_states({}); !done)
             return done;

@@ -26,22 +26,25 @@ inline namespace v0 {
 namespace postgres {
 
 /// The DDL of a name space as a text: to be read, put into a migration, or run by hand. Running it again
-/// changes nothing. Throws `Error` (`invalid_argument`) for a name that `Options::name_space` does not allow.
+/// changes nothing. Throws `Error` (`invalid_argument`) for names that `Options` does not allow.
 ///
-/// **Where.** The names have no schema: the tables are made in, and found through, the `search_path`. A
-/// schema that comes into that path later hides the tables that are there, and with them every key that was
-/// used; one with the name of the role (`"$user"`) does so by itself. Make schemas of your own first, or name
-/// the path in the URL: `?options=-csearch_path%3Dpublic`.
+/// **Where.** In `schema`, as SQL writes its name; it must be there. Without one the names have no schema:
+/// the tables are made in the first one of the `search_path`, and found through it. Then the statements begin
+/// with one that refuses to hide tables that are there, and with them every key that was used: where another
+/// schema of the path has one of these tables; and where the first one has none of them, but another schema
+/// has tables that the role may use, unless the session itself has said its path (`SET search_path`, or
+/// `options` in the URL).
 ///
 /// **Rights.** Besides USAGE on the schema, the role that uses the tables needs SELECT, INSERT, UPDATE and
 /// DELETE on them and USAGE on the sequences, and nothing more. It need not own them.
-std::string schema_sql(std::string_view name_space = "interlock");
+std::string schema_sql(std::string_view name_space = "interlock", std::string_view schema = {});
 
-/// Runs `schema_sql` for the pool's name space, in one transaction. The role needs CREATE on the schema.
-/// Several programs may call it at once: they take turns.
+/// Runs `schema_sql` for the pool's name space and schema, in one transaction. The role needs CREATE on the
+/// schema. Several programs may call it at once: they take turns.
 ///
-/// **Outcome.** `misconfigured` when the role has not the right; `unavailable`; `outcome_unknown` when the
-/// reply was lost: then run it again.
+/// **Outcome.** `misconfigured` when the role has not the right, and when tables that are there would be
+/// hidden: the text names both schemas; `unavailable`; `outcome_unknown` when the reply was lost: then run it
+/// again.
 template <class Runtime>
 Outcome<void> create_schema(BasicPool<Runtime> const& pool, Deadline deadline = std::chrono::seconds{30});
 

@@ -31,6 +31,7 @@
 #include <interlock/backends/postgres/detail/impl/event_reading.ipp>
 #include <interlock/backends/postgres/detail/impl/event_table.ipp>
 #include <interlock/backends/postgres/detail/impl/greeting.ipp>
+#include <interlock/backends/postgres/detail/impl/hidden_tables.ipp>
 #include <interlock/backends/postgres/detail/impl/known_table.ipp>
 #include <interlock/backends/postgres/detail/impl/lock_statements.ipp>
 #include <interlock/backends/postgres/detail/impl/names.ipp>

@@ -94,6 +94,7 @@ public:
     using joint_store = detail::JointStore<Runtime>;
     static constexpr std::string_view name = "postgres";
     static constexpr std::string_view system = "postgresql";  // see `StoreInfo`
+    static constexpr bool takes_before_locks = true;          // see `verb::BeforeLocks`
 
     /// Throws `Error` (`invalid_argument`) for options out of range, and for a type that does not fit a
     /// table. Does not connect.
@@ -272,7 +273,8 @@ public:
         for (auto const* key : rows.keys)
             if (!key->valid())
                 return key->validate().failure();
-        return open(deadline, [&](transaction_type& tx) { return tx.open(rows.keys, rows.wait); });
+        return open(
+            deadline, [&](transaction_type& tx) { return tx.open(rows.keys, rows.wait, rows.before); });
     }
 
     // ---- lock records: LeaseRepository, FencedRepository, FusedRepository -----------------------

@@ -277,9 +277,20 @@ struct ForbidOperation {
     std::uint32_t attempt;
 };
 
+/// What a store of idempotency records wants done in the trip that opens a transaction, before a lock is
+/// waited for: of a type that it shares with the repositories of its database. A repository that does it says
+/// so by `static constexpr bool takes_before_locks = true`.
+struct BeforeLocks {
+protected:
+    ~BeforeLocks() = default;
+};
+
+template <class R>
+concept DoesBeforeLocks = requires { requires R::takes_before_locks; };
+
 /// Opens a transaction, of type `Tx`, locks `keys` in the order given and reads them. May fail with
-/// `lock_busy`, `deadlock`, `deadline_exceeded`, `overloaded`. A failure leaves nothing locked. After a lost
-/// reply the store ends the transaction by itself.
+/// `lock_busy`, `deadlock`, `deadline_exceeded`, `overloaded`, and with what comes of `before`, if it is not
+/// null. A failure leaves nothing locked. After a lost reply the store ends the transaction by itself.
 template <class Tx>
 struct LoadForUpdate {
     using answer = Tx;
@@ -288,6 +299,7 @@ struct LoadForUpdate {
     static constexpr bool reads = true;
     std::span<Key const* const> keys;
     Wait wait;
+    BeforeLocks* before{nullptr};
 };
 
 /// Takes the lock record if it is free or its lease is over; idempotent for its own `owner`. May fail with

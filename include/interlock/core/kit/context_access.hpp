@@ -60,6 +60,21 @@ public:
         return context.tries_once_ ? Wait::no : wait;
     }
 
+    /// The keys in the store `store` of the operation, and of those around it.
+    static std::vector<Key> keys_around(TransactionContext const& context, void const* store)
+    {
+        std::vector<Key> keys;
+        for (auto const* c = &context; c != nullptr; c = c->outer_)
+            if (c->store_ == store)
+                keys.insert(keys.end(), c->keys_.begin(), c->keys_.end());
+        return keys;
+    }
+    /// The operation that made this call; null: none.
+    static TransactionContext const* outer(TransactionContext const& context) noexcept
+    {
+        return context.outer_;
+    }
+
     // For the driver.
     static void set_tries_once(TransactionContext& context) noexcept { context.tries_once_ = true; }
     static void set_attempt(TransactionContext& context, int attempt) noexcept { context.attempt_ = attempt; }

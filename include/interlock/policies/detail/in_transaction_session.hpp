@@ -9,6 +9,7 @@
 
 #include <interlock/core/contracts/idempotency_store.hpp>
 #include <interlock/core/contracts/policy.hpp>
+#include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/transaction_context.hpp>
 #include <interlock/policies/detail/wrapping_session.hpp>
@@ -18,6 +19,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -59,6 +61,16 @@ private:
     Policy policy_;
 };
 
+/// What a transaction keeps of a claim that is made in its first trip.
+template <class Store, bool ClaimsFirst>
+struct FirstClaim {
+    struct type {};
+};
+template <class Store>
+struct FirstClaim<Store, true> {
+    using type = std::optional<typename Store::before_locks_type>;
+};
+
 template <class Session, std::size_t N, Form Shape>
 class InTransactionTransaction : public IdempotentTransaction<Session, N, Shape> {
     using Base = IdempotentTransaction<Session, N, Shape>;
@@ -74,7 +86,15 @@ public:
     {
         if (auto valid = this->request().validate(); !valid)
             return std::move(valid).failure();
-        if (this->session().policy().duplicates() == Duplicates::refuse) {
+        bool const refuses = this->session().policy().duplicates() == Duplicates::refuse;
+        if constexpr (claims_first) {
+            // Whoever executes the request may wait for the rows, too: a duplicate must not wait behind it.
+            if (!first_) {
+                auto const duplicates = refuses ? Wait::no : Wait::until_deadline;
+                first_.emplace(store().before_locks(this->request(), duplicates));
+                this->inner([&](auto& t) { t.do_before_locks(&*first_); });
+            }
+        } else if (refuses) {
             auto found = store().find(this->request(), this->deadline());
             if (!found)
                 return std::move(found).failure();
@@ -85,6 +105,8 @@ public:
         if (!begun.done())
             return begun;
         if (!begun.outcome()) {
+            if (begun.outcome().errc() == Errc::idempotency_in_progress)
+                return in_progress();
             // Perhaps because of what the first one did: it erased its state, say.
             if (begun.outcome().errc() != Errc::not_found)
                 return begun;
@@ -93,7 +115,7 @@ public:
                 return begun;
             return replay(*std::move(found));
         }
-        auto claim = store().claim(this->store_transaction(), this->request());
+        auto claim = claim_now();
         if (claim && claim->state == ClaimState::claimed) {
             observe(this->session().observer(), IdempotencyEvent::executed);
             return begun;
@@ -133,7 +155,19 @@ public:
     }
 
 private:
+    using Store = std::remove_cvref_t<decltype(std::declval<Session const&>().policy().store())>;
+    static constexpr bool claims_first = verb::DoesBeforeLocks<typename Session::repository_type> &&
+                                         requires { typename Store::before_locks_type; };
+
     decltype(auto) store() const { return this->session().policy().store(); }
+
+    Outcome<Claim> claim_now()
+    {
+        if constexpr (claims_first)
+            if (first_)
+                return store().claim(this->store_transaction(), this->request(), *first_);
+        return store().claim(this->store_transaction(), this->request());
+    }
 
     Step<Begun> replay(Claim claim) const
     {
@@ -145,6 +179,9 @@ private:
         observe(this->session().observer(), IdempotencyEvent::in_progress);
         return Failure{Errc::idempotency_in_progress};
     }
+
+    // The claim that is made before the rows are locked.
+    [[no_unique_address]] typename FirstClaim<Store, claims_first>::type first_;
 };
 
 }  // namespace detail

@@ -118,6 +118,12 @@ public:
 
         T& state(std::size_t i) noexcept { return slots_[i].value(); }
         RowTx& store_transaction() noexcept { return *rows_; }
+        /// Done with the next begin, and with all that come after it.
+        void do_before_locks(verb::BeforeLocks* before) noexcept
+            requires verb::DoesBeforeLocks<R>
+        {
+            before_ = before;
+        }
 
     private:
         // Where the store can, wait without blocking; else its blocking call does the waiting.
@@ -153,7 +159,7 @@ public:
                 auto& repository = session_.store();
                 auto opened = repository.carry_out(
                     verb::LoadForUpdate<typename R::transaction_type>{
-                        sorted_, ContextAccess::wait(context_, session_.policy().wait)},
+                        sorted_, ContextAccess::wait(context_, session_.policy().wait), before_},
                     Deadline{context_.deadline()});
                 if (!opened)
                     return std::move(opened).failure();
@@ -182,6 +188,7 @@ public:
         PerKey<Key const*, N> sorted_{keys_.size()};
         PerKey<Slot, N> slots_{keys_.size()};
         std::optional<RowTx> rows_;
+        verb::BeforeLocks* before_{nullptr};
     };
 };
 

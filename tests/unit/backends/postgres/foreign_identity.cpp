@@ -6,9 +6,12 @@
 // How it works: the library's tables are in a schema that all tenants see. Each tenant has a pool with a
 // search_path of its own, and a table of the same name.
 
+#include <interlock/backends/postgres/counters.hpp>
+#include <interlock/backends/postgres/event_repository.hpp>
 #include <interlock/backends/postgres/free_rows.hpp>
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/counter.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -24,7 +27,9 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 namespace postgres_foreign_identity_test {
 
@@ -274,6 +279,183 @@ TEST_CASE("a missing table or column is named, and found once it is there", "[po
     CHECK(orders.load(one).value().value.paid == 0);
     sql({"ALTER TABLE " + table + " DROP version"});
     CHECK(orders.load(one).detail().find("no column version") != std::string::npos);
+}
+
+// ---- the library's own tables, where the search path changes ------------------------------------
+
+/// A role and a name space of its own. Another release has made the tables in the schema public.
+struct MovingPath {
+    explicit MovingPath(bool made = true)
+    {
+        sql({"CREATE ROLE " + role + " LOGIN", "GRANT CREATE, USAGE ON SCHEMA public TO " + role});
+        if (!made)
+            return;
+        postgres::create_schema(pool()).value();
+        postgres::EventRepository{pool()}.create_schema().value();
+    }
+    postgres::Pool pool(std::string const& more = {}) const
+    {
+        auto url = postgres_server().url() + "&name_space=" + ns + more;
+        url.replace(url.find("interlock@"), 10, role + "@");
+        return postgres::Pool{postgres::Options::parse(url).value()};
+    }
+    /// A schema that the role may use; perhaps by another name than the role's own.
+    void add_schema(std::string const& schema) const
+    {
+        sql({"CREATE SCHEMA " + schema + " AUTHORIZATION " + role});
+    }
+    /// How many of the library's tables are in a schema.
+    static std::string tables(std::string const& schema)
+    {
+        return interlock_test::single_value(
+            "SELECT count(*) FROM pg_class WHERE relnamespace = '" + schema + "'::regnamespace");
+    }
+    void refuses(postgres::Pool const& after, std::string const& schema) const
+    {
+        auto const named = [&](Outcome<void> const& refused) {
+            CHECK(refused.errc() == Errc::misconfigured);
+            CHECK(refused.detail().find("public") != std::string::npos);
+            CHECK(refused.detail().find(schema) != std::string::npos);
+            CHECK(refused.detail().find("schema=") != std::string::npos);
+        };
+        named(postgres::create_schema(after));
+        named(postgres::EventRepository{after}.create_schema());
+        CHECK(tables(schema) == "0");
+        auto const migration = postgres::schema_sql(ns);
+        std::vector<std::string_view> const statements{migration};
+        CHECK_FALSE(postgres::run_script(after, statements));
+        CHECK(tables(schema) == "0");
+    }
+    std::string ns{interlock_test::fresh_name_space()};
+    std::string role{ns + "_role"};
+};
+
+TEST_CASE("tables of the library are never made over those that are there", "[postgres][foreign_identity]")
+{
+    MovingPath const moving;
+    auto const refused_as_found = [&](std::string const& schema, std::string const& more = {}) {
+        moving.add_schema(schema);
+        moving.refuses(moving.pool(more), schema);
+        // With the schema said, either is what it says.
+        CHECK(postgres::create_schema(moving.pool(more + "&schema=public")));
+        CHECK(moving.tables(schema) == "0");
+        CHECK(postgres::create_schema(moving.pool(more + "&schema=" + schema)));
+        CHECK(postgres::EventRepository{moving.pool(more + "&schema=" + schema)}.create_schema());
+        CHECK(moving.tables(schema) != "0");
+    };
+    SECTION("a schema that is called as the role")
+    {
+        refused_as_found(moving.role);
+    }
+    SECTION("another path of the role, which public is still in")
+    {
+        sql({"ALTER ROLE " + moving.role + " SET search_path = " + moving.ns + "_app, public"});
+        refused_as_found(moving.ns + "_app");
+    }
+    SECTION("another path of the role, from which public is gone")
+    {
+        sql({"ALTER ROLE " + moving.role + " SET search_path = " + moving.ns + "_app"});
+        refused_as_found(moving.ns + "_app");
+    }
+    SECTION("another path in the URL")
+    {
+        refused_as_found(moving.ns + "_app", "&options=-csearch_path%3D" + moving.ns + "_app,public");
+    }
+}
+
+TEST_CASE("tables that hide others are not used", "[postgres][foreign_identity]")
+{
+    MovingPath const moving;
+    moving.add_schema(moving.role);
+    auto const before = moving.pool("&schema=public");
+    Key const visits{"visits"};
+    postgres::Counters{before}.atomic_once(OperationId{"visit"}, visits, {.amount = 7}).value();
+    // As an older release makes them, which looks at nothing.
+    REQUIRE(postgres::create_schema(moving.pool("&schema=" + moving.role)));
+    REQUIRE(postgres::EventRepository{moving.pool("&schema=" + moving.role)}.create_schema());
+    auto const after = moving.pool();
+    auto const hidden = [&](auto const& outcome) {
+        CHECK(outcome.errc() == Errc::misconfigured);
+        CHECK(
+            outcome.detail().find("of schema " + moving.role + " hides the one of schema public") !=
+            std::string::npos);
+        CHECK(outcome.detail().find("schema=") != std::string::npos);
+    };
+    hidden(postgres::Counters{after}.load(visits));
+    hidden(postgres::StateRepository<Order>{after}.load(1));
+    hidden(postgres::EventRepository{after}.extent(0));
+    // The one that is meant, said.
+    CHECK(postgres::Counters{before}.load(visits).value() == 7);
+    CHECK(postgres::Counters{moving.pool("&schema=" + moving.role)}.load(visits).value() == 0);
+    // A log of a name of its own, in a pool that may be used.
+    postgres::EventRepositoryOptions const log{.table = moving.ns + "_billing"};
+    REQUIRE(postgres::EventRepository{before, {.table = "public." + log.table}}.create_schema());
+    REQUIRE(postgres::EventRepository{before, {.table = moving.role + "." + log.table}}.create_schema());
+    hidden(postgres::EventRepository{before, log}.extent(0));
+}
+
+TEST_CASE(
+    "tenants may each have the library's tables in a schema of their own", "[postgres][foreign_identity]")
+{
+    MovingPath const moving{false};
+    OperationId const id{"pay"};
+    auto const use = [&](postgres::Pool const& pool) {
+        CHECK(postgres::create_schema(pool));
+        CHECK(postgres::create_schema(pool));
+        postgres::EventRepository const events{pool};
+        CHECK(events.create_schema());
+        postgres::StateRepository<Order> const orders{pool, {.events = events}};
+        auto const each = [&](auto policy) {
+            auto const add = [&](OperationId const& operation) {
+                return TransactionService{policy, orders}.try_do_in_transaction(operation, Order{1, 0}, pay);
+            };
+            CHECK_FALSE(add(id).replayed());
+            CHECK(add(id).replayed());
+            CHECK(orders.erase(1, orders.load(1).value().version));
+        };
+        each(OptimisticVersioning{.missing = Missing::create});
+        CHECK(postgres::purge(pool));
+        CHECK(orders.verify_fencing());
+        CHECK(events.extent(0));
+    };
+    SECTION("by the path that a session says")
+    {
+        for (auto const* tenant : {"_a", "_b"}) {
+            moving.add_schema(moving.ns + tenant);
+            use(moving.pool("&options=-csearch_path%3D" + moving.ns + tenant + ",public"));
+        }
+    }
+    SECTION("by a schema that is said, whatever is in its name")
+    {
+        for (auto const* tenant : {" A.b", "-\xC3\xA4 {ns}"}) {
+            moving.add_schema("\"" + moving.ns + tenant + "\"");
+            auto options = moving.pool().options();
+            options.schema = "\"" + moving.ns + tenant + "\"";
+            use(postgres::Pool{options});
+        }
+    }
+    SECTION("by a schema in the URL")
+    {
+        moving.add_schema("\"" + moving.ns + " c\"");
+        use(moving.pool("&schema=%22" + moving.ns + "%20c%22"));
+    }
+}
+
+TEST_CASE("a schema that is none is refused by name", "[postgres][foreign_identity]")
+{
+    for (auto const* schema : {"a.b", "A", "a b", "\"a", "a'b", "\"a$b\"", "\"\"", "a\\b"}) {
+        INFO(schema);
+        postgres::Options options{.url = "postgresql://localhost/x"};
+        options.schema = schema;
+        auto const valid = options.validate();
+        CHECK(valid.errc() == Errc::invalid_argument);
+        CHECK(valid.detail().find("schema") != std::string::npos);
+        CHECK_THROWS_AS(postgres::schema_sql("orders", schema), Error);
+    }
+    MovingPath const moving{false};
+    auto const missing = postgres::create_schema(moving.pool("&schema=" + moving.ns + "_nowhere"));
+    CHECK(missing.errc() == Errc::misconfigured);
+    CHECK(missing.detail().find(moving.ns + "_nowhere") != std::string::npos);
 }
 
 }  // namespace postgres_foreign_identity_test

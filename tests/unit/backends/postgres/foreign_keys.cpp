@@ -18,6 +18,7 @@
 #include <boost/describe/class.hpp>
 
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/postgres_server.hpp"
 #include "support/postgres_tables.hpp"
 #include "support/threads.hpp"
@@ -423,6 +424,75 @@ TEST_CASE("who waits by another spelling is woken", "[postgres][foreign_keys]")
         CHECK(std::chrono::steady_clock::now() - begin < 5s);
         release.join();
     }
+}
+
+TEST_CASE(
+    "a call within an operation on its own row is told so, however it spells the key",
+    "[postgres][foreign_keys]")
+{
+    for (auto const& key : {Spelled{"char(8)", "AB12", "AB12  "}, Spelled{"citext", "a1", "A1"}}) {
+        INFO(key.type);
+        auto const pool = fresh_pool();
+        postgres::StateRepository<Part> const parts{pool, {.table = table_of(pool, key), .key = "id"}};
+        sql({"INSERT INTO " + pool.options().name_space + "_parts (id) VALUES ('zz')"});
+        auto const check = [&](auto const& policy, char const* name) {
+            INFO(name);
+            TransactionService const service{policy, parts};
+            TransactionService const other{
+                policy, postgres::StateRepository<Part>{
+                            pool, {.table = pool.options().name_space + "_parts", .key = "id"}}};
+            Errc nested{};
+            Errc deep{};
+            Errc of_two{};
+            Errc acquired{};
+            bool free = false;
+            auto const add = [](Part& p) { ++p.n; };
+            auto const started = std::chrono::steady_clock::now();
+            auto const done = service.try_do_in_transaction(key.one, [&](Part& part) {
+                ++part.n;
+                nested = other.try_do_in_transaction(key.other, add).errc();
+                of_two = other.try_do_in_transaction(keys("zz", key.other), [](Part&, Part&) {}).errc();
+                acquired = interlock_test::error_thrown_by(
+                    [&] { return LockStateService{parts}.acquire(key.other); });
+                free = other
+                           .try_do_in_transaction(
+                               "zz",
+                               [&](Part& p) {
+                                   ++p.n;
+                                   deep = service.try_do_in_transaction(key.other, add).errc();
+                               })
+                           .has_value();
+            });
+            CHECK(done);
+            CHECK(nested == Errc::would_deadlock);
+            CHECK(deep == Errc::would_deadlock);
+            CHECK(of_two == Errc::would_deadlock);
+            CHECK(acquired == Errc::would_deadlock);
+            CHECK(free);
+            CHECK(std::chrono::steady_clock::now() - started < 20s);  // a call's own deadline is 30 s
+        };
+        check(SetNxLock{}, "lease");
+        check(PessimisticRowLock{}, "row lock");
+        check(OptimisticVersioning{}, "optimistic");
+        CHECK(parts.load(key.one).value().value.n == 3);
+        CHECK(parts.load("zz").value().value.n == 3);
+    }
+}
+
+TEST_CASE(
+    "an asynchronous call within an operation on its own row is told so, too", "[postgres][foreign_keys]")
+{
+    Spelled const key{"citext", "a1", "A1"};
+    auto const pool = fresh_pool();
+    TransactionService const service{
+        SetNxLock{}, postgres::StateRepository<Part>{pool, {.table = table_of(pool, key), .key = "id"}}};
+    Errc nested{};
+    service.do_in_transaction(key.one, [&](Part&, TransactionContext& context) {
+        auto done = service.async_try_do_in_transaction(
+            key.other, [](Part& p) { ++p.n; }, {.within = &context}, boost::asio::use_future);
+        nested = done.get().errc();
+    });
+    CHECK(nested == Errc::would_deadlock);
 }
 
 }  // namespace postgres_foreign_keys_test

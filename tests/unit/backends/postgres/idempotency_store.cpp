@@ -15,15 +15,18 @@
 #include <interlock/policies/pessimistic_row_lock.hpp>
 
 #include "support/catch.hpp"
+#include "support/middleman.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -248,6 +251,102 @@ TEST_CASE("a duplicate is refused at once where that is wanted", "[postgres][ide
     CHECK(shop.service(Duplicates::refuse)
               .do_in_transaction(request("k"), "x", [](Stock& t) { return --t.quantity; })
               .replayed());
+}
+
+TEST_CASE(
+    "a duplicate does not wait behind a request that waits for its row itself",
+    "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    auto const take = [](Stock& s) { return --s.quantity; };
+    auto const wait_for_locks = [&](char const* type, int count) {
+        for (int i = 0; i < 1000; ++i) {
+            if (postgres_server().command(
+                    std::string(
+                        "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE ") +
+                    "a.wait_event_type = 'Lock' AND NOT l.granted AND l.locktype = '" + type + "'") ==
+                std::to_string(count))
+                return true;
+            std::this_thread::sleep_for(10ms);
+        }
+        return false;
+    };
+    TransactionService const rows{PessimisticRowLock{}, shop.stock};
+    std::thread first;
+    std::thread second;
+    std::optional<Outcome<Answer<int>>> answer;
+    std::optional<Outcome<Answer<int>>> waiting;
+    rows.do_in_transaction("x", [&](Stock&) {
+        first = std::thread{[&] {
+            answer = shop.service(Duplicates::refuse)
+                         .try_do_in_transaction(request("k"), "x", take, {.deadline = 60s});
+        }};
+        CHECK(wait_for_locks("transactionid", 1));
+        // On a thread of its own: this one works on the row.
+        auto const ask = [&](Duplicates duplicates, char const* key, Deadline deadline) {
+            std::optional<Outcome<Answer<int>>> asked;
+            run_threads(1, [&](std::size_t) {
+                asked = shop.service(duplicates)
+                            .try_do_in_transaction(request(key), "x", take, {.deadline = deadline});
+            });
+            return asked->errc();
+        };
+        auto const begun = std::chrono::steady_clock::now();
+        CHECK(ask(Duplicates::refuse, "k", 30s) == Errc::idempotency_in_progress);
+        CHECK(std::chrono::steady_clock::now() - begun < 20s);
+        // One that may wait does, until its own deadline.
+        CHECK(ask(Duplicates::wait, "k", 300ms) == Errc::deadline_exceeded);
+        // Another request of the same row waits for nothing but the row.
+        CHECK(ask(Duplicates::refuse, "other", 300ms) == Errc::deadline_exceeded);
+        second = std::thread{[&] {
+            waiting = shop.service().try_do_in_transaction(request("k"), "x", take, {.deadline = 60s});
+        }};
+        CHECK(wait_for_locks("advisory", 1));
+    });
+    first.join();
+    second.join();
+    REQUIRE(*answer);
+    CHECK((*answer)->value() == 9);
+    REQUIRE(*waiting);
+    CHECK((*waiting)->replayed());
+    CHECK((*waiting)->value() == 9);
+    CHECK(shop.left() == 9);
+}
+
+TEST_CASE("a claim costs no trip of its own", "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    interlock_test::Middleman const between{postgres_server().port()};
+    postgres::Pool const pool{
+        "postgresql://interlock@127.0.0.1:" + std::to_string(between.port()) +
+        "/postgres?sslmode=disable&name_space=" + shop.pool.options().name_space};
+    postgres::StateRepository<Stock> const stock{pool};
+    postgres::TransactionalIdempotencyStore const keys{pool};
+    // A trip ends with the message Sync.
+    auto const trips = [&](auto const& call) {
+        auto const sent = [&] {
+            auto const heard = between.heard();
+            int syncs = 0;
+            for (std::size_t at = 0; (at = heard.find(std::string{"S\0\0\0\4", 5}, at)) != heard.npos; ++at)
+                ++syncs;
+            return syncs;
+        };
+        call();  // connected and prepared
+        auto const before = sent();
+        call();
+        return sent() - before;
+    };
+    auto const take = [](Stock& s) { return --s.quantity; };
+    TransactionService const plain{PessimisticRowLock{}, stock};
+    auto const expected = trips([&] { plain.do_in_transaction("x", take); });
+    CHECK(expected == 2);
+    int key = 0;
+    for (auto const duplicates : {Duplicates::wait, Duplicates::refuse}) {
+        TransactionService const service{
+            IdempotencyInTransaction{PessimisticRowLock{}, keys, duplicates}, stock};
+        CHECK(
+            trips([&] { service.do_in_transaction(request(std::to_string(++key)), "x", take); }) == expected);
+    }
 }
 
 TEST_CASE(

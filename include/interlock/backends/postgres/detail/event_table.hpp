@@ -147,6 +147,9 @@ private:
         return contended_[static_cast<std::uint64_t>(lock_number) % remembered];
     }
 
+    /// The names of all tables and sequences of a log that is found through the search path; else none.
+    std::vector<std::string> names_without_schema() const;
+    std::string guard() const;
     SqlWords words(unsigned partition) const;
     std::string insertion(
         SqlWords words, std::size_t count, Numbers const& numbers, std::string_view from,

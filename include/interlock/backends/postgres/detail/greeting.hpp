@@ -17,9 +17,11 @@ namespace postgres {
 namespace detail {
 
 /// Asks the server once for what must be known of it, and sets what the statements of this library build on.
-/// `until` is a time of sockets.
+/// `tables`: what the names of the library's tables begin with; where that has no schema, tables that are
+/// hidden by others of the search path are `misconfigured`. `until` is a time of sockets.
 Outcome<void> greet(
-    Connection& connection, Settings const& settings, std::string const& endpoint, TimePoint until);
+    Connection& connection, Settings const& settings, std::string const& endpoint, std::string const& tables,
+    TimePoint until);
 
 }  // namespace detail
 }  // namespace postgres

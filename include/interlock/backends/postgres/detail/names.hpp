@@ -47,6 +47,14 @@ std::string name_of_column(std::string_view option, std::string_view written);
 /// Throws likewise unless a column can have this very name, which is not written in quotes.
 void check_name(std::string_view option, std::string_view name);
 
+/// What is wrong with `Options::schema`; null: nothing.
+char const* wrong_schema(std::string const& schema);
+/// What the names of the library's tables begin with, as it stands in statements: the name space, behind its
+/// schema if one is named. Throws `Error` (`invalid_argument`) for a schema that is none.
+std::string tables_of(std::string_view name_space, std::string_view schema);
+/// The name space in such a beginning.
+std::string_view name_space_of(std::string_view tables) noexcept;
+
 }  // namespace detail
 }  // namespace postgres
 }  // namespace v0

@@ -42,6 +42,8 @@ public:
     R const& runtime() const noexcept { return runtime_; }
     Options const& options() const noexcept { return options_; }
     std::string const& endpoint() const noexcept { return endpoint_; }
+    /// What the names of the library's tables begin with, see `tables_of`.
+    std::string const& tables() const noexcept { return tables_; }
     /// The custom settings that every session begins with, see `detail::custom_settings`.
     std::string custom_settings() const;
     /// Tells stores of this process apart: two pools of one identity find one table under one name.
@@ -102,6 +104,7 @@ private:
     Options options_;
     Settings settings_;         // what libpq is told
     std::string endpoint_;      // the server's name in failures
+    std::string tables_;        // what the library's tables are called
     std::uint64_t generation_;  // the process that made the pool
     std::shared_ptr<Subscriber<R>> subscriber_;
     std::atomic<std::uint64_t> schema_{0};  // see `schema`

@@ -8,7 +8,11 @@
 /// what stands in VALUES was read before the statement waited for that lock.
 
 #include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/reply.hpp>
+#include <interlock/core/contracts/requests.hpp>
 
+#include <cstddef>
+#include <optional>
 #include <string>
 
 namespace interlock {
@@ -31,11 +35,32 @@ struct RecordStatements {
     explicit RecordStatements(std::string const& ns);
 
     Statement lock;
+    Statement lock_or_fail;  ///< fails as a race (`is_race`) while somebody executes the request
     Statement look;
     Statement claim;
     Statement forget;
     Statement insert;
     Statement insert_if_none;
+};
+
+/// The deadline has come while somebody else executed the request.
+Failure executed_by_somebody();
+
+/// The claim of a request in the first trip of a transaction: while somebody executes the request, no row is
+/// waited for.
+struct ClaimFirst : verb::BeforeLocks {
+    Statement const* lock{nullptr};
+    Params number{};
+    Statement const* claim{nullptr};
+    Params name{};
+    std::optional<Reply> found{};  ///< the record; nothing: it was not asked for
+
+    void add_to(Batch& batch)
+    {
+        found.reset();
+        batch.add(*lock, Params(number));
+        batch.add(*claim, Params(name));
+    }
 };
 
 /// The statements of the counters of one name space.

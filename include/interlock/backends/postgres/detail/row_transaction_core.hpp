@@ -7,6 +7,7 @@
 /// An open row transaction, without the types of its keys and states.
 
 #include <interlock/backends/postgres/async_transaction.hpp>
+#include <interlock/backends/postgres/detail/record_statements.hpp>
 #include <interlock/backends/postgres/detail/table_changes.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
 #include <interlock/core/contracts/store.hpp>
@@ -63,12 +64,14 @@ protected:
     /// BEGIN and the locking reads, in one trip when all rows are there. Keys are locked in their order, each
     /// by its advisory lock before its row, as commits do; two that follow one order cannot deadlock. Whether
     /// a key needs the advisory lock, because it has no row, is known only once it was looked for. Rows
-    /// behind it that were locked meanwhile are then let go, and all are locked again.
-    Outcome<void> lock_rows(std::span<Key const* const> keys, Wait wait);
+    /// behind it that were locked meanwhile are then let go, and all are locked again. `before`, a
+    /// `ClaimFirst`, comes first each time: `idempotency_in_progress`.
+    Outcome<void> lock_rows(std::span<Key const* const> keys, Wait wait, verb::BeforeLocks* before = nullptr);
 
     /// Some row that nobody has locked; `condition`, see `free_rows`, names none and waits for none. No row:
     /// `not_found`.
-    Outcome<void> lock_free_row(std::string const& condition, Params params);
+    Outcome<void> lock_free_row(
+        std::string const& condition, Params params, verb::BeforeLocks* before = nullptr);
 
     /// Commits, and ends the transaction, whatever came of it. `careful`: a change of these was sent before,
     /// and it is not known why nothing came of it, see `TableCore::add_careful_change`.
@@ -124,7 +127,9 @@ private:
         std::size_t behind_events{0};
     };
 
-    Outcome<Exchange> send_locks(Batch const& batch, Wait wait, std::span<Key const* const> keys);
+    // `claim`: the place of the first statement of a `ClaimFirst`, if there is one.
+    Outcome<Exchange> send_locks(
+        Batch const& batch, Wait wait, std::span<Key const* const> keys, std::optional<std::size_t> claim);
     Outcome<Round> take_rows(
         Exchange& exchange, std::size_t at, std::size_t from, std::span<Key const* const> keys, Wait wait);
     // What the transaction can be asked for later; `reply` has its id in the last column.

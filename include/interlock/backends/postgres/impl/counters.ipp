@@ -23,7 +23,7 @@ namespace postgres {
 
 template <class R>
 BasicCounters<R>::Shared::Shared(std::shared_ptr<detail::PoolState<R>> p, CountersOptions o)
-    : pool(std::move(p)), options(o), statements(pool->options().name_space)
+    : pool(std::move(p)), options(o), statements(pool->tables())
 {}
 
 template <class R>

@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/hidden_tables.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 #include <interlock/backends/postgres/detail/utf8.hpp>
 #include <interlock/backends/postgres/event_repository.hpp>
@@ -27,22 +28,6 @@ namespace postgres {
 
 namespace detail {
 
-/// What `create_schema` runs, from statements that each have `;` and a line break behind them.
-INTERLOCK_DECL Batch creation_of_log(std::string const& text)
-{
-    Batch batch;
-    // Two sessions that run CREATE ... IF NOT EXISTS at once may collide, so they take turns.
-    batch.add(
-        "SELECT pg_advisory_xact_lock(" +
-        std::to_string(static_cast<std::int64_t>(stable_hash("schema", "events"))) + ")");
-    for (std::size_t at = 0; at < text.size();) {
-        auto const end = text.find(";\n", at);
-        batch.add(text.substr(at, end - at));
-        at = end + 2;
-    }
-    return batch;
-}
-
 /// As many rows as a page has at most, however many were asked for.
 inline constexpr std::size_t largest_page = 100'000;
 
@@ -61,7 +46,7 @@ template <class R>
 BasicEventRepository<R>::Shared::Shared(
     std::shared_ptr<detail::PoolState<R>> p, EventRepositoryOptions options)
     : pool(std::move(p)),
-      log(std::make_shared<detail::EventTable>(pool.get(), pool->options().name_space, std::move(options))),
+      log(std::make_shared<detail::EventTable>(pool.get(), pool->tables(), std::move(options))),
       identity(intern_store(pool->identity() + "/events of " + log->name())), places(log->partitions())
 {
     for (unsigned i = 0; i < log->partitions(); ++i)
@@ -118,11 +103,8 @@ std::string BasicEventRepository<R>::schema_sql() const
 template <class R>
 Outcome<void> BasicEventRepository<R>::create_schema(Deadline deadline) const
 {
-    auto const batch = detail::creation_of_log(schema_sql());
-    auto done = shared_->pool->execute(batch, detail::Access::commit, deadline);
-    if (!done)
-        return std::move(done).failure();
-    return success();
+    auto const batch = detail::creation_of(schema_sql(), detail::stable_hash("schema", "events"));
+    return detail::tables_made(shared_->pool->run(batch, detail::Access::commit, deadline));
 }
 
 template <class R>

@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
+#include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/core/errc.hpp>
@@ -139,7 +140,7 @@ INTERLOCK_DECL Outcome<Claim> found_claim(Reply const& record, IdempotentRequest
 
 template <class R>
 BasicIdempotencyStore<R>::Shared::Shared(std::shared_ptr<detail::PoolState<R>> p, IdempotencyStoreOptions o)
-    : pool(std::move(p)), options(o), statements(pool->options().name_space)
+    : pool(std::move(p)), options(o), statements(pool->tables())
 {}
 
 template <class R>
@@ -223,7 +224,7 @@ Outcome<void> BasicIdempotencyStore<R>::owned(
 template <class R>
 BasicTransactionalIdempotencyStore<R>::Shared::Shared(
     std::shared_ptr<detail::PoolState<R>> p, IdempotencyStoreOptions o)
-    : pool(std::move(p)), options(o), statements(pool->options().name_space)
+    : pool(std::move(p)), options(o), statements(pool->tables())
 {}
 
 template <class R>
@@ -267,14 +268,42 @@ Outcome<Claim> BasicTransactionalIdempotencyStore<R>::claim(
         return std::move(exchange).failure();
     if (exchange->error) {
         auto failure = failure_of(*exchange->error, detail::Access::write);
-        if (failure.errc() == Errc::lock_busy)
-            return detail::failed(Errc::deadline_exceeded, "postgres: the same request is being executed");
-        return failure;
+        return failure.errc() == Errc::lock_busy ? detail::executed_by_somebody() : failure;
     }
-    auto const& reply = exchange->replies[1];
+    return claimed(tx, shared_->statements.forget, exchange->replies[1], request);
+}
+
+template <class R>
+Outcome<Claim> BasicTransactionalIdempotencyStore<R>::claimed(
+    BasicTransaction<R>& tx, detail::Statement const& forget, detail::Reply const& reply,
+    IdempotentRequest const& request)
+{
     if (reply.rows() > 0 && reply.boolean(0, detail::is_over))
-        tx.before_commit_.add(shared_->statements.forget, detail::named(request));
+        tx.before_commit_.add(forget, detail::named(request));
     return detail::found_claim(reply, request);
+}
+
+template <class R>
+detail::ClaimFirst BasicTransactionalIdempotencyStore<R>::before_locks(
+    IdempotentRequest const& request, Wait wait) const
+{
+    auto const& statements = shared_->statements;
+    detail::ClaimFirst first;
+    first.lock = wait == Wait::no ? &statements.lock_or_fail : &statements.lock;
+    first.number.number(hash(request));
+    if (wait == Wait::no)
+        first.number.text(detail::race_word());
+    first.claim = &statements.claim;
+    first.name = detail::named(request);
+    return first;
+}
+
+template <class R>
+Outcome<Claim> BasicTransactionalIdempotencyStore<R>::claim(
+    BasicTransaction<R>& tx, IdempotentRequest const& request, before_locks_type const& before) const
+{
+    return before.found ? claimed(tx, shared_->statements.forget, *before.found, request)
+                        : claim(tx, request);
 }
 
 template <class R>
@@ -305,7 +334,7 @@ template <class R>
 std::int64_t BasicTransactionalIdempotencyStore<R>::hash(IdempotentRequest const& request) const
 {
     return static_cast<std::int64_t>(
-        detail::stable_hash(shared_->pool->options().name_space + " request", request.name()));
+        detail::stable_hash(shared_->pool->tables() + " request", request.name()));
 }
 
 template <class R>

@@ -4,6 +4,7 @@
 #define INTERLOCK_BACKENDS_POSTGRES_IMPL_OPTIONS_IPP
 
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/options.hpp>
 #include <interlock/core/errc.hpp>
@@ -41,6 +42,11 @@ INTERLOCK_DECL Outcome<Options> Options::parse(std::string_view url)
                 options.name_space = std::string(entry.substr(entry.find('=') + 1));
                 continue;
             }
+            if (entry.starts_with("schema=")) {
+                // A '%' without its digits was refused above.
+                interlock::detail::percent_decode(entry.substr(entry.find('=') + 1), options.schema);
+                continue;
+            }
             (options.url += std::exchange(separator, '&')) += entry;
         }
     }
@@ -69,6 +75,8 @@ INTERLOCK_DECL Outcome<void> Options::validate() const
     };
     if (!detail::valid_identifier(name_space, 31))
         return wrong("name_space must be a letter or '_' and up to 30 lower-case letters, digits and '_'");
+    if (auto const* const fault = detail::wrong_schema(schema))
+        return wrong(fault);
     if (application_name.find('\0') != std::string::npos || application_name.size() > 63)
         return wrong("application_name must have at most 63 bytes and no NUL");
     if (connect_timeout <= std::chrono::nanoseconds{0})

@@ -4,6 +4,9 @@
 #define INTERLOCK_BACKENDS_POSTGRES_IMPL_SCHEMA_IPP
 
 #include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/hidden_tables.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
@@ -66,7 +69,7 @@ CREATE TABLE IF NOT EXISTS {ns}_operation (
     kept_until timestamptz NOT NULL,
     PRIMARY KEY (store, key, id)
 );
-CREATE INDEX IF NOT EXISTS {ns}_operation_kept ON {ns}_operation (kept_until);
+CREATE INDEX IF NOT EXISTS {name}_operation_kept ON {ns}_operation (kept_until);
 CREATE TABLE IF NOT EXISTS {ns}_idempotency (
     name bytea PRIMARY KEY,
     owner bytea,
@@ -81,7 +84,7 @@ CREATE TABLE IF NOT EXISTS {ns}_idempotency (
     home bytea NOT NULL DEFAULT '',
     attempt bigint NOT NULL DEFAULT 0
 );
-CREATE INDEX IF NOT EXISTS {ns}_idempotency_kept ON {ns}_idempotency (kept_until);
+CREATE INDEX IF NOT EXISTS {name}_idempotency_kept ON {ns}_idempotency (kept_until);
 CREATE TABLE IF NOT EXISTS {ns}_counter (
     key bytea PRIMARY KEY,
     value bigint NOT NULL
@@ -95,25 +98,8 @@ CREATE TABLE IF NOT EXISTS {ns}_once (
     kept_until timestamptz NOT NULL,
     PRIMARY KEY (key, id)
 );
-CREATE INDEX IF NOT EXISTS {ns}_once_kept ON {ns}_once (kept_until);
+CREATE INDEX IF NOT EXISTS {name}_once_kept ON {ns}_once (kept_until);
 )";
-
-/// What `create_schema` runs.
-INTERLOCK_DECL Batch creation_of(std::string const& name_space)
-{
-    auto const text = schema_sql(name_space);
-    Batch batch;
-    // Two sessions that run CREATE ... IF NOT EXISTS at once may collide, so they take turns.
-    batch.add(
-        "SELECT pg_advisory_xact_lock(" +
-        std::to_string(static_cast<std::int64_t>(stable_hash("schema", name_space))) + ")");
-    for (std::size_t at = 0; at < text.size();) {
-        auto const end = text.find(";\n", at);
-        batch.add(text.substr(at, end - at));
-        at = end + 2;
-    }
-    return batch;
-}
 
 /// What `purge` runs.
 INTERLOCK_DECL Batch purge_of(std::string const& ns, std::size_t limit)
@@ -136,23 +122,30 @@ INTERLOCK_DECL Batch purge_of(std::string const& ns, std::size_t limit)
 
 }  // namespace detail
 
-INTERLOCK_DECL std::string schema_sql(std::string_view name_space)
+INTERLOCK_DECL std::string schema_sql(std::string_view name_space, std::string_view schema)
 {
     if (!detail::valid_identifier(name_space, 31))
         throw Error(Errc::invalid_argument, "postgres: not a name space");
+    if (auto const* const fault = detail::wrong_schema(std::string(schema)))
+        detail::throw_invalid({"postgres: ", fault});
     detail::SqlWords words;
-    words.set("ns", std::string(name_space));
-    return words.text(detail::schema_text);
+    words.set("ns", detail::tables_of(name_space, schema));
+    words.set("name", std::string(name_space));
+    auto const guard = !schema.empty() ? std::string{}
+                                       : detail::guard_text(
+                                             detail::names_of_tables(name_space),
+                                             "Options::schema, or schema=... in the URL, or in a migration "
+                                             "what schema_sql(name_space, schema) prints");
+    return guard + words.text(detail::schema_text);
 }
 
 template <class R>
 Outcome<void> create_schema(BasicPool<R> const& pool, Deadline deadline)
 {
-    auto const batch = detail::creation_of(pool.options().name_space);
-    auto done = PoolAccess::state(pool)->execute(batch, detail::Access::commit, deadline);
-    if (!done)
-        return std::move(done).failure();
-    return success();
+    auto const& options = pool.options();
+    auto const batch = detail::creation_of(
+        schema_sql(options.name_space, options.schema), detail::stable_hash("schema", options.name_space));
+    return detail::tables_made(PoolAccess::state(pool)->run(batch, detail::Access::commit, deadline));
 }
 
 template <class R>
@@ -171,7 +164,7 @@ Outcome<void> run_script(
 template <class R>
 Outcome<std::size_t> purge(BasicPool<R> const& pool, std::size_t limit, Deadline deadline)
 {
-    auto const batch = detail::purge_of(pool.options().name_space, limit);
+    auto const batch = detail::purge_of(PoolAccess::state(pool)->tables(), limit);
     auto done = PoolAccess::state(pool)->execute(batch, detail::Access::commit, deadline);
     if (!done)
         return std::move(done).failure();

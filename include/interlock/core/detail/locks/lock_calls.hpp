@@ -10,6 +10,7 @@
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/lock_access.hpp>
+#include <interlock/core/kit/nested_keys.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/state_traits.hpp>
 #include <interlock/core/transaction_context.hpp>
@@ -41,6 +42,8 @@ Outcome<std::shared_ptr<Hold>> acquire_blocking(
     auto const* const context = current_context;
     if (context != nullptr && context->holds(table->repository().identity(), key))
         return Failure{Errc::would_deadlock, "an operation of this thread works on the same key"};
+    if (auto failure = names_outer_key(table->repository(), {&key, 1}, context, Deadline{deadline}))
+        return *std::move(failure);
     BlockingWaiter<typename R::runtime_type> waiter{runtime};
     auto const stop = options.stop.token();
     if (stop.stop_requested())

@@ -17,6 +17,7 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/kit/nested_keys.hpp>
 #include <interlock/core/kit/per_key.hpp>
 #include <interlock/forced_unwinding.hpp>
 
@@ -347,12 +348,15 @@ private:
     /// Asked in the first begin, since it may take a trip to the store.
     bool is_fit()
     {
-        if (!std::exchange(this->fit_, true))
-            if (auto failure = session_.unfit(keys_, Deadline{this->context_.deadline()})) {
-                this->record_failure(std::move(*failure));
-                return false;
-            }
-        return true;
+        if (std::exchange(this->fit_, true))
+            return true;
+        Deadline const deadline{this->context_.deadline()};
+        auto failure = session_.unfit(keys_, deadline);
+        if (auto const* const outer = ContextAccess::outer(this->context_); outer != nullptr && !failure)
+            failure = names_outer_key(session_.repository(), keys_, outer, deadline);
+        if (failure)
+            this->record_failure(std::move(*failure));
+        return !failure;
     }
     /// An answer was found after the policy had begun: a begin that fails leaves nothing open.
     bool undo_needless_begin() noexcept

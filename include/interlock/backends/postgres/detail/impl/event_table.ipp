@@ -5,8 +5,10 @@
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/event_table.hpp>
+#include <interlock/backends/postgres/detail/hidden_tables.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
+#include <interlock/backends/postgres/detail/table_facts.hpp>
 #include <interlock/backends/postgres/detail/utf8.hpp>
 #include <interlock/core/errc.hpp>
 
@@ -122,6 +124,28 @@ INTERLOCK_DECL std::string EventTable::line(std::string_view text, unsigned part
     return words(partition).line(text);
 }
 
+/// What a log says that tables of another schema are hidden by, or hide.
+inline constexpr std::string_view say_schema_of_log =
+    "Options::schema, or schema=... in the URL, or EventRepositoryOptions::table with the schema in front";
+
+INTERLOCK_DECL std::vector<std::string> EventTable::names_without_schema() const
+{
+    if (events_.quoted.find("\".\"") != std::string::npos)
+        return {};
+    std::vector<std::string> names;
+    for (auto const* name : {&events_, &streams_, &partitions_, &consumers_})
+        names.push_back(unquoted(name->quoted));
+    for (unsigned p = 0; p < partitions(); ++p)
+        names.push_back(unquoted(with_suffix(sequences_, std::to_string(p)).quoted));
+    return names;
+}
+
+INTERLOCK_DECL std::string EventTable::guard() const
+{
+    auto const names = names_without_schema();
+    return names.empty() ? std::string{} : guard_text(names, say_schema_of_log);
+}
+
 INTERLOCK_DECL std::string EventTable::schema() const
 {
     auto words = this->words(0);
@@ -129,7 +153,7 @@ INTERLOCK_DECL std::string EventTable::schema() const
     auto const index = with_suffix(events_, "_append").quoted;
     auto const dot = index.rfind("\".\"");
     words.set("index", dot == std::string::npos ? index : index.substr(dot + 2));
-    auto text = words.text(event_schema_text);
+    auto text = guard() + words.text(event_schema_text);
     for (unsigned p = 0; p < partitions(); ++p) {
         append(
             text, {"CREATE SEQUENCE IF NOT EXISTS ", with_suffix(sequences_, std::to_string(p)).quoted,
@@ -151,6 +175,8 @@ INTERLOCK_DECL void EventTable::add_check(Batch& batch) const
             sequences, {p == 0 ? "" : ", ", quoted_text(with_suffix(sequences_, std::to_string(p)).quoted),
                         "::regclass"});
     SqlWords words;
+    auto const names = names_without_schema();
+    words.set("hidden", names.empty() ? "NULL" : hidden_words(names));
     words.set("sequences", std::move(sequences));
     words.set("table", quoted_text(events_.quoted) + "::regclass");
     words.set("streams", quoted_text(streams_.quoted) + "::regclass");
@@ -164,11 +190,14 @@ INTERLOCK_DECL void EventTable::add_check(Batch& batch) const
             AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM pg_attribute a
             WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)) = ARRAY['number', 'stream']),
         row_security_active({table}::oid),
-        EXISTS (SELECT FROM pg_attribute WHERE attrelid = {streams} AND attname = 'number'))"));
+        EXISTS (SELECT FROM pg_attribute WHERE attrelid = {streams} AND attname = 'number'),
+        {hidden})"));
 }
 
 INTERLOCK_DECL Outcome<void> EventTable::judge_check(Reply const& reply) const
 {
+    if (!reply.null(0, 5))
+        return hidden_tables(reply.text(0, 5), say_schema_of_log);
     if (!reply.null(0, 0))
         return failed(
             Errc::misconfigured, {"postgres: the sequence ", reply.text(0, 0),

@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/greeting.hpp>
+#include <interlock/backends/postgres/detail/hidden_tables.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 
@@ -133,11 +134,9 @@ Outcome<void> set_one_by_one(
 /// The same greeting in parts, for a server that refuses a part of it: only the needed settings must be
 /// taken. The answer is that of the whole greeting, with as many columns as the server has answered.
 INTERLOCK_DECL Outcome<Exchange> greet_in_parts(
-    Connection& connection, std::string const& endpoint, TimePoint until)
+    Connection& connection, std::string const& endpoint, std::string const& first, TimePoint until)
 {
-    static auto const& needed = interlock::detail::immortal<std::string>(
-        "SELECT pg_backend_pid(), pg_is_in_recovery(), " + setting_calls(needed_settings));
-    auto answer = ask(connection, needed, until);
+    auto answer = ask(connection, first + setting_calls(needed_settings), until);
     if (!well_answered(answer)) {
         if (answer.progress == Progress::answered)
             if (auto one = set_one_by_one(connection, needed_settings, endpoint, until); !one)
@@ -151,25 +150,25 @@ INTERLOCK_DECL Outcome<Exchange> greet_in_parts(
 }
 
 INTERLOCK_DECL Outcome<void> greet(
-    Connection& connection, Settings const& settings, std::string const& endpoint, TimePoint until)
+    Connection& connection, Settings const& settings, std::string const& endpoint, std::string const& tables,
+    TimePoint until)
 {
     if (connection.server_version() < 150000)
         return failed(
             Errc::misconfigured, {"postgres: the server's version is ",
                                   std::to_string(connection.server_version() / 10000), ", 15 is needed"});
-    static auto const& greeting = interlock::detail::immortal<Statement>(
-        "SELECT pg_backend_pid(), pg_is_in_recovery(), " + std::string(life_words) + ", " +
+    static auto const& setting_words = interlock::detail::immortal<std::string>(
         setting_calls(needed_settings) + ", " + setting_calls(useful_settings));
-    Batch batch;
-    batch.add(greeting);
-    auto exchange = connection.run(batch, until, Connection::Bounded::by_caller);
+    bool const found_by_path = tables.find('.') == std::string::npos;
+    auto const first = joined_text(
+        {"SELECT pg_backend_pid(), pg_is_in_recovery(), ",
+         found_by_path ? hidden_words(names_of_tables(tables)) : "NULL", ", "});
+    auto exchange = ask(connection, joined_text({first, life_words, ", ", setting_words}), until);
     bool life_is_known = well_answered(exchange);
-    static auto const& all_settings = interlock::detail::immortal<std::string>(
-        "SELECT " + setting_calls(needed_settings) + ", " + setting_calls(useful_settings));
     if (life_is_known)
-        connection.began_with(all_settings);
+        connection.began_with("SELECT " + setting_words);
     if (exchange.progress == Progress::answered && exchange.error) {
-        auto parts = greet_in_parts(connection, endpoint, until);
+        auto parts = greet_in_parts(connection, endpoint, first, until);
         if (!parts)
             return std::move(parts).failure();
         exchange = *std::move(parts);
@@ -179,13 +178,15 @@ INTERLOCK_DECL Outcome<void> greet(
     auto const& reply = exchange.replies[0];
     if (reply.boolean(0, 1))
         return failed(Errc::unavailable, {"postgres: ", endpoint, " is a replica"});
+    if (!reply.null(0, 2))
+        return hidden_tables(reply.text(0, 2), "Options::schema, or schema=... in the URL");
     auto life =
-        life_is_known ? Exchange{} : ask(connection, "SELECT 0, 0, " + std::string(life_words), until);
+        life_is_known ? Exchange{} : ask(connection, "SELECT 0, 0, 0, " + std::string(life_words), until);
     auto const& said = life_is_known ? reply : life.replies[0];
     life_is_known = life_is_known || well_answered(life);
     // A half of the name is none: who has it could take a server for another one.
-    if (life_is_known && !said.null(0, 2) && !said.null(0, 3))
-        connection.set_life(std::string(said.text(0, 2)) + " " + std::string(said.text(0, 3)));
+    if (life_is_known && !said.null(0, 3) && !said.null(0, 4))
+        connection.set_life(std::string(said.text(0, 3)) + " " + std::string(said.text(0, 4)));
     auto const pid = reply.text(0, 0);
     if (pid == std::to_string(connection.pid()))
         return success();

@@ -39,7 +39,7 @@ INTERLOCK_DECL void Statements::make_lock_records(Table const& t, SqlWords words
         RETURNING mark - mark % 1024 AS first),
         b AS (UPDATE {ns}_lock SET wanted = true WHERE store = {store} AND key = {key}
         AND NOT wanted AND NOT EXISTS (SELECT FROM l) RETURNING 1),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake',
+        n AS MATERIALIZED (SELECT pg_notify('{name}_wake',
         'w' || encode(substr(h.owner, 1, 4), 'hex') || {wanted}) FROM {ns}_lock h
         WHERE h.store = {store} AND h.key = {key} AND h.owner IS NOT NULL
         AND NOT EXISTS (SELECT FROM l))
@@ -63,7 +63,7 @@ INTERLOCK_DECL void Statements::make_lock_records(Table const& t, SqlWords words
     remove = Statement{words.line(R"(WITH u AS (UPDATE {ns}_lock SET owner = NULL, expires = clock_timestamp()
         WHERE store = {store} AND key = {key} AND owner IS NOT NULL
         AND ({owner} IS NULL OR owner = {owner}) RETURNING wanted),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', {payload}) FROM u WHERE wanted)
+        n AS MATERIALIZED (SELECT pg_notify('{name}_wake', {payload}) FROM u WHERE wanted)
         SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM {ns}_lock
         WHERE store = {store} AND key = {key} AND owner IS NOT NULL), (SELECT count(*) FROM n))")};
 }
@@ -77,7 +77,7 @@ INTERLOCK_DECL void Statements::make_lock_reports(Table const& t, SqlWords words
     break_lock = Statement{words.line(R"(WITH u AS (UPDATE {ns}_lock SET owner = NULL,
         expires = clock_timestamp() WHERE store = {store} AND key = {key} AND owner IS NOT NULL
         AND mark - mark % 1024 = {seen} RETURNING wanted),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', {payload}) FROM u WHERE wanted)
+        n AS MATERIALIZED (SELECT pg_notify('{name}_wake', {payload}) FROM u WHERE wanted)
         SELECT EXISTS (SELECT FROM u), EXISTS (SELECT FROM {ns}_lock
         WHERE store = {store} AND key = {key} AND owner IS NOT NULL), (SELECT count(*) FROM n))")};
     // `LockColumn`, and the key.

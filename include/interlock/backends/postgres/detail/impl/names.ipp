@@ -207,6 +207,32 @@ INTERLOCK_DECL void check_name(std::string_view option, std::string_view name)
     NameReader{option, name}.check_length(name);
 }
 
+INTERLOCK_DECL char const* wrong_schema(std::string const& schema)
+{
+    // It stands in texts of SQL, too, and in the bodies of DO.
+    if (schema.find_first_of("'\\$") != std::string::npos)
+        return "schema must be without quotes of texts, backslashes and '$'";
+    try {
+        if (!schema.empty())
+            static_cast<void>(name_of_column("schema", schema));
+    } catch (Error const&) {
+        return "schema must be the name of one schema, in double quotes if it has other than lower-case "
+               "letters, digits and '_'";
+    }
+    return nullptr;
+}
+
+INTERLOCK_DECL std::string tables_of(std::string_view name_space, std::string_view schema)
+{
+    std::string out(name_space);
+    return schema.empty() ? out : quoted_name(name_of_column("schema", schema)) + "." + out;
+}
+
+INTERLOCK_DECL std::string_view name_space_of(std::string_view tables) noexcept
+{
+    return tables.substr(tables.rfind('.') + 1);
+}
+
 }  // namespace detail
 }  // namespace postgres
 }  // namespace v0

@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/greeting.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/statement_text.hpp>
@@ -49,15 +50,15 @@ INTERLOCK_DECL Settings settings_of(Options const& options)
 template <class R>
 PoolState<R>::PoolState(R runtime, Options options)
     : runtime_(std::move(runtime)), options_(std::move(options)), settings_(settings_of(options_)),
-      endpoint_(endpoint_of(settings_)), generation_(runtime_.generation()),
-      subscriber_(
-          std::make_shared<Subscriber<R>>(runtime_, settings_, endpoint_, options_.name_space + "_wake"))
+      endpoint_(endpoint_of(settings_)), tables_(tables_of(options_.name_space, options_.schema)),
+      generation_(runtime_.generation()), subscriber_(std::make_shared<Subscriber<R>>(
+                                              runtime_, settings_, endpoint_, options_.name_space + "_wake"))
 {}
 
 template <class R>
 std::string PoolState<R>::identity() const
 {
-    return endpoint_ + "/" + names_of_session(settings_) + "/" + options_.name_space;
+    return endpoint_ + "/" + names_of_session(settings_) + "/" + tables_;
 }
 
 template <class R>
@@ -246,7 +247,7 @@ Outcome<void> PoolState<R>::connect(Connection& connection, TimePoint until)
             return Failure::because(Errc::deadline_exceeded, std::move(opened).failure());
         return opened;
     }
-    return greet(connection, settings_, endpoint_, socket_by);
+    return greet(connection, settings_, endpoint_, tables_, socket_by);
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_RECORD_STATEMENTS_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_RECORD_STATEMENTS_IPP
 
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/record_statements.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
 #include <interlock/core/counter.hpp>
@@ -19,6 +20,7 @@ INTERLOCK_DECL ClaimStatements::ClaimStatements(std::string const& ns)
 {
     SqlWords words;
     words.set("ns", ns);
+    words.set("name", std::string(name_space_of(ns)));
     words.set("table", ns + "_idempotency");
     words.set("over", "r.kept_until <= clock_timestamp()");
     // The fingerprint is looked at first, whatever the state; "" is none, and one of another version is not
@@ -62,7 +64,7 @@ INTERLOCK_DECL ClaimStatements::ClaimStatements(std::string const& ns)
         kept_until = clock_timestamp() + $5::bigint * interval '1 microsecond'
         WHERE name = $1::bytea AND owner = $2::bytea
         AND (NOT completed OR (answer = $3::bytea AND rejected = $4::boolean)) RETURNING wanted),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', $6::text) FROM u WHERE wanted)
+        n AS MATERIALIZED (SELECT pg_notify('{name}_wake', $6::text) FROM u WHERE wanted)
         SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n))")};
     words.set("own", "WHERE name = $1::bytea AND owner = $2::bytea AND NOT completed");
     give_back = Statement{words.line(R"(WITH d AS (DELETE FROM {table} {own}
@@ -70,8 +72,13 @@ INTERLOCK_DECL ClaimStatements::ClaimStatements(std::string const& ns)
         k AS (UPDATE {table} SET owner = NULL, lease_end = clock_timestamp() {own}
         AND inherited AND NOT $4::boolean RETURNING wanted),
         u AS (SELECT wanted FROM d UNION ALL SELECT wanted FROM k),
-        n AS MATERIALIZED (SELECT pg_notify('{ns}_wake', $3::text) FROM u WHERE wanted)
+        n AS MATERIALIZED (SELECT pg_notify('{name}_wake', $3::text) FROM u WHERE wanted)
         SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n))")};
+}
+
+INTERLOCK_DECL Failure executed_by_somebody()
+{
+    return Failure{Errc::deadline_exceeded, "postgres: the same request is being executed"};
 }
 
 INTERLOCK_DECL RecordStatements::RecordStatements(std::string const& ns)
@@ -83,6 +90,10 @@ INTERLOCK_DECL RecordStatements::RecordStatements(std::string const& ns)
     // Such numbers are the database's, and the table may be one of several of its name, in other schemas.
     words.set("number", words.line("hashint8extended($1::bigint, '{table}'::regclass::oid::bigint)"));
     lock = Statement{words.line("SELECT pg_advisory_xact_lock({number})")};
+    // The planner does not know what a function says that it has not called.
+    lock_or_fail =
+        Statement{words.line(R"(SELECT CASE WHEN NOT taken THEN (taken::text || $2::text)::integer END
+        FROM (SELECT pg_try_advisory_xact_lock({number}) AS taken OFFSET 0) t)")};
     look = Statement{words.line("SELECT pg_try_advisory_xact_lock_shared({number})")};
     claim = Statement{words.line(R"(SELECT fingerprint, completed, rejected, answer, {over}
         FROM {table} WHERE name = $1::bytea)")};

@@ -34,8 +34,19 @@ RowTransactionCore<R>::RowTransactionCore(
 
 // ---- locking ------------------------------------------------------------------------------------
 
+/// Where its statements stand in `batch`; nothing without a claim.
+INTERLOCK_DECL std::optional<std::size_t> add_claim(ClaimFirst* claim, Batch& batch)
+{
+    if (claim == nullptr)
+        return std::nullopt;
+    auto const at = batch.size();
+    claim->add_to(batch);
+    return at;
+}
+
 template <class R>
-Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys, Wait wait)
+Outcome<void> RowTransactionCore<R>::lock_rows(
+    std::span<Key const* const> keys, Wait wait, verb::BeforeLocks* before)
 {
     rows_.resize(keys.size());
     for (auto& row : rows_)
@@ -49,6 +60,8 @@ Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys,
             batch.add(store_->begin);
             store_->add_settings(*known_, batch);
         }
+        auto* const claim = begins ? static_cast<ClaimFirst*>(before) : nullptr;
+        auto const claims_at = add_claim(claim, batch);
         auto const at = batch.size();
         for (auto i = from; i < keys.size(); ++i) {
             if (rows_[i].hashed && !add_hash_lock(batch, *keys[i], wait))
@@ -58,9 +71,11 @@ Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys,
             if (!add_row_lock(batch, *keys[i], wait))
                 return store_->bad_key();
         }
-        auto exchange = send_locks(batch, wait, keys);
+        auto exchange = send_locks(batch, wait, keys, claims_at);
         if (!exchange)
             return std::move(exchange).failure();
+        if (claim != nullptr)
+            claim->found = std::move(exchange->replies[*claims_at + 1]);
         auto const round = take_rows(*exchange, at, from, keys, wait);
         if (!round)
             return round.failure();
@@ -72,17 +87,22 @@ Outcome<void> RowTransactionCore<R>::lock_rows(std::span<Key const* const> keys,
 }
 
 template <class R>
-Outcome<void> RowTransactionCore<R>::lock_free_row(std::string const& condition, Params params)
+Outcome<void> RowTransactionCore<R>::lock_free_row(
+    std::string const& condition, Params params, verb::BeforeLocks* before)
 {
     Statement const statement{rows_text(known_->table) + condition};
     Batch batch;
     batch.add(store_->begin);
     store_->add_settings(*known_, batch);
+    auto* const claim = static_cast<ClaimFirst*>(before);
+    auto const claims_at = add_claim(claim, batch);
     batch.add(statement, std::move(params));
-    auto exchange = send_locks(batch, Wait::no, {});
+    auto exchange = send_locks(batch, Wait::no, {}, claims_at);
     if (!exchange)
         return std::move(exchange).failure();
-    auto& row = exchange->replies[1];
+    auto& row = exchange->replies.back();
+    if (claim != nullptr)
+        claim->found = std::move(exchange->replies[*claims_at + 1]);
     if (row.rows() == 0)
         return failed(Errc::not_found, {"postgres: no row of ", store_->table.name, " is free"});
     learn_identity(row);
@@ -93,10 +113,14 @@ Outcome<void> RowTransactionCore<R>::lock_free_row(std::string const& condition,
 
 template <class R>
 Outcome<Exchange> RowTransactionCore<R>::send_locks(
-    Batch const& batch, Wait wait, std::span<Key const* const> keys)
+    Batch const& batch, Wait wait, std::span<Key const* const> keys, std::optional<std::size_t> claim)
 {
     auto exchange = step(batch, until_, begun_ ? Bounded::by_caller : Bounded::by_transaction);
     if (exchange && exchange->error) {
+        if (claim == exchange->error->step && is_race(*exchange->error))
+            return Errc::idempotency_in_progress;
+        if (claim == exchange->error->step && exchange->error->state == "55P03")
+            return executed_by_somebody();
         bool const outdated = store_->outdated(known_, *exchange->error);
         healed_ = pool_->heal(*session_, *exchange->error) || outdated;
         return refused(*exchange->error, wait, keys);

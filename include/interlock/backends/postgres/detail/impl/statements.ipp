@@ -75,6 +75,7 @@ public:
         words_.set("table", t.quoted);
         words_.set("store", t.store);
         words_.set("ns", ns);
+        words_.set("name", std::string(name_space_of(ns)));
         words_.set("seen", t.seen_version);
         words_.set("key", joined(t.key));
         if (action != RowAction::nothing)
@@ -356,7 +357,7 @@ private:
         }
         part("r", R"((UPDATE {ns}_lock SET mark = {token}, owner = NULL, expires = clock_timestamp()
             WHERE store = {store} AND key = {lock_key} AND EXISTS (SELECT FROM w) RETURNING wanted))");
-        part("n", R"(MATERIALIZED (SELECT pg_notify('{ns}_wake', {payload}) FROM r WHERE wanted))");
+        part("n", R"(MATERIALIZED (SELECT pg_notify('{name}_wake', {payload}) FROM r WHERE wanted))");
     }
 
     void add_new_record()
@@ -509,6 +510,7 @@ INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std
 {
     SqlWords words;
     words.set("ns", ns);
+    words.set("name", std::string(name_space_of(ns)));
     words.set("store", t.store);
     make_changes(t, ns);
     make_reads(t, lock);

@@ -59,7 +59,7 @@ INTERLOCK_DECL RowAction action_of(RowChange const& change) noexcept
 template <class R>
 TableCore<R>::TableCore(std::shared_ptr<PoolState<R>> p, RepositoryOptions o, TypeShape const& shape)
     : pool(std::move(p)), options(std::move(o)), mapped(!options.table.empty()),
-      table(table_of(options, pool->options().name_space, shape)),
+      table(table_of(options, pool->tables(), shape)),
       begin(
           options.isolation == Isolation::serializable      ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
           : options.isolation == Isolation::repeatable_read ? "BEGIN ISOLATION LEVEL REPEATABLE READ"
@@ -86,7 +86,7 @@ typename TableCore<R>::Known TableCore<R>::make_known(
     Table fitting, TableFacts facts, RowPolicies policies) const
 {
     return std::make_shared<KnownTable const>(
-        std::move(fitting), std::move(facts), std::move(policies), pool->options().name_space, lock_clause());
+        std::move(fitting), std::move(facts), std::move(policies), pool->tables(), lock_clause());
 }
 
 template <class R>
@@ -138,7 +138,7 @@ Outcome<typename TableCore<R>::Known> TableCore<R>::learn(Deadline deadline) con
     // Several first callers may ask at once; their answers are the same.
     Batch batch;
     add_facts_query(batch, table.quoted, table.key);
-    add_policies_query(batch, pool->options().name_space);
+    add_policies_query(batch, pool->tables());
     auto replies = pool->execute(batch, Access::read, deadline);
     if (!replies)
         return std::move(replies).failure();
@@ -608,7 +608,7 @@ Outcome<Removal> TableCore<R>::remove(Key const& key, OwnerToken const* owner, D
 template <class R>
 Outcome<void> TableCore<R>::verify_fencing(Deadline deadline) const
 {
-    auto const& ns = pool->options().name_space;
+    auto const& ns = pool->tables();
     std::vector<std::string> names{ns + "_token", ns + "_record"};
     if (!mapped)
         names.push_back(ns + "_version");
@@ -650,7 +650,7 @@ template <class R>
 Outcome<void> TableCore<R>::forget_expired(Deadline deadline) const
 {
     SqlWords words;
-    words.set("table", pool->options().name_space + "_operation");
+    words.set("table", pool->tables() + "_operation");
     Batch batch;
     batch.add(words.line(R"(DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}
         WHERE kept_until < clock_timestamp() LIMIT 8192 FOR UPDATE SKIP LOCKED)))"));

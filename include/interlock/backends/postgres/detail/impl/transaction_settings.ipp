@@ -192,13 +192,11 @@ INTERLOCK_DECL std::string any_key(std::string_view stored)
 INTERLOCK_DECL void add_policies_query(Batch& batch, std::string const& ns)
 {
     static auto const& query = interlock::detail::immortal<Statement>(
-        "SELECT current_user, (SELECT string_agg(t, ', ') FROM unnest($1::text[]) t "
-        "WHERE row_security_active(to_regclass(t)::oid))");
-    std::string tables;
-    for (char const* name : {"_lock", "_operation", "_idempotency"})
-        tables += (tables.empty() ? "{" : ",") + ns + name;
+        "SELECT current_user, (SELECT string_agg($1::text || t, ', ') FROM "
+        "unnest(ARRAY['_lock', '_operation', '_idempotency']) t "
+        "WHERE row_security_active(to_regclass($1::text || t)::oid))");
     Params params;
-    params.text(tables + "}");
+    params.text(ns);
     batch.add(query, std::move(params));
 }
 

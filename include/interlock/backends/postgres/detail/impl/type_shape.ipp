@@ -61,9 +61,11 @@ INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
     if (!shape.storable)
         throw_invalid({"postgres: a state in the library's table needs StateTraits<T>::encode and decode"});
     Table t;
-    t.name = t.quoted = ns + "_state";
+    t.name = joined_text({name_space_of(ns), "_state"});
+    t.quoted = ns + "_state";
+    // Records know the table by its name without a schema, whether or not one is named.
     t.store = joined_text({"'", t.name, "'"});
-    t.number = joined_text({t.store, "::regclass::oid::bigint"});
+    t.number = joined_text({"'", t.quoted, "'::regclass::oid::bigint"});
     t.key = {"key"};
     t.version = "version";
     t.seen_version = "t.version";
