@@ -284,7 +284,7 @@ public:
         verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
         requires CarriesOut<R, verb::LoadForUpdate<Rows>>
     {
-        verb::LoadForUpdate<Rows> const same{rows.keys, rows.wait};
+        verb::LoadForUpdate<Rows> const same{rows.keys, rows.wait, rows.before};
         detail::ToldCall<Clock> told{listener_, same.name, this->runtime()};
         auto opened = R::carry_out(same, deadline);
         told.end(opened);

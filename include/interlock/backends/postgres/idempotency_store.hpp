@@ -128,10 +128,9 @@ public:
     /// are waited for. Somebody executes the request: `wait` for them, or `idempotency_in_progress`.
     using before_locks_type = detail::ClaimFirst;
     before_locks_type before_locks(IdempotentRequest const& request, Wait wait) const;
-    /// What came of it in `tx`, which it was given to. No round trip; one, as `claim`, if it was not done.
+    /// What came of it in `tx`, which it was given to. No round trip; one if it is not done yet.
     Outcome<Claim> claim(
-        BasicTransaction<Runtime>& tx, IdempotentRequest const& request,
-        before_locks_type const& before) const;
+        BasicTransaction<Runtime>& tx, IdempotentRequest const& request, before_locks_type& first) const;
 
     /// With the commit of `tx`. Sends nothing by itself.
     void complete(
@@ -151,10 +150,6 @@ private:
         detail::RecordStatements statements;
     };
 
-    // What the record of a request says, which `tx` has locked.
-    static Outcome<Claim> claimed(
-        BasicTransaction<Runtime>& tx, detail::Statement const& forget, detail::Reply const& reply,
-        IdempotentRequest const& request);
     // The number of the advisory lock that whoever executes the request has.
     std::int64_t hash(IdempotentRequest const& request) const;
     detail::Params record(IdempotentRequest const& request, std::string_view answer, bool rejected) const;

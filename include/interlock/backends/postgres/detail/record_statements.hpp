@@ -43,8 +43,9 @@ struct RecordStatements {
     Statement insert_if_none;
 };
 
-/// The deadline has come while somebody else executed the request.
-Failure executed_by_somebody();
+/// The failure of a claim (see `ClaimFirst`) for which somebody else executes the request. Nothing: that is
+/// not why the server has refused it.
+std::optional<Failure> claim_refused(SqlError const& error);
 
 /// The claim of a request in the first trip of a transaction: while somebody executes the request, no row is
 /// waited for.

@@ -258,29 +258,8 @@ Outcome<Claim> BasicTransactionalIdempotencyStore<R>::claim(
 {
     if (auto valid = request.validate(); !valid)
         return std::move(valid).failure();
-    detail::Batch batch;
-    detail::Params number;
-    number.number(hash(request));
-    batch.add(shared_->statements.lock, std::move(number));
-    batch.add(shared_->statements.claim, detail::named(request));
-    auto exchange = tx.step(batch, tx.until_);
-    if (!exchange)
-        return std::move(exchange).failure();
-    if (exchange->error) {
-        auto failure = failure_of(*exchange->error, detail::Access::write);
-        return failure.errc() == Errc::lock_busy ? detail::executed_by_somebody() : failure;
-    }
-    return claimed(tx, shared_->statements.forget, exchange->replies[1], request);
-}
-
-template <class R>
-Outcome<Claim> BasicTransactionalIdempotencyStore<R>::claimed(
-    BasicTransaction<R>& tx, detail::Statement const& forget, detail::Reply const& reply,
-    IdempotentRequest const& request)
-{
-    if (reply.rows() > 0 && reply.boolean(0, detail::is_over))
-        tx.before_commit_.add(forget, detail::named(request));
-    return detail::found_claim(reply, request);
+    auto first = before_locks(request, Wait::until_deadline);
+    return claim(tx, request, first);
 }
 
 template <class R>
@@ -300,10 +279,24 @@ detail::ClaimFirst BasicTransactionalIdempotencyStore<R>::before_locks(
 
 template <class R>
 Outcome<Claim> BasicTransactionalIdempotencyStore<R>::claim(
-    BasicTransaction<R>& tx, IdempotentRequest const& request, before_locks_type const& before) const
+    BasicTransaction<R>& tx, IdempotentRequest const& request, before_locks_type& first) const
 {
-    return before.found ? claimed(tx, shared_->statements.forget, *before.found, request)
-                        : claim(tx, request);
+    if (!first.found) {
+        detail::Batch batch;
+        first.add_to(batch);
+        auto exchange = tx.step(batch, tx.until_);
+        if (!exchange)
+            return std::move(exchange).failure();
+        if (exchange->error) {
+            if (auto busy = detail::claim_refused(*exchange->error))
+                return *std::move(busy);
+            return failure_of(*exchange->error, detail::Access::write);
+        }
+        first.found = std::move(exchange->replies[1]);
+    }
+    if (first.found->rows() > 0 && first.found->boolean(0, detail::is_over))
+        tx.before_commit_.add(shared_->statements.forget, detail::named(request));
+    return detail::found_claim(*first.found, request);
 }
 
 template <class R>

@@ -6,8 +6,11 @@
 #include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/record_statements.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
+#include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/core/counter.hpp>
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -76,9 +79,13 @@ INTERLOCK_DECL ClaimStatements::ClaimStatements(std::string const& ns)
         SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n))")};
 }
 
-INTERLOCK_DECL Failure executed_by_somebody()
+INTERLOCK_DECL std::optional<Failure> claim_refused(SqlError const& error)
 {
-    return Failure{Errc::deadline_exceeded, "postgres: the same request is being executed"};
+    if (is_race(error))
+        return Failure{Errc::idempotency_in_progress};
+    if (rule_of(error.state).errc == Errc::lock_busy && !error.raised)
+        return Failure{Errc::deadline_exceeded, "postgres: the same request is being executed"};
+    return std::nullopt;
 }
 
 INTERLOCK_DECL RecordStatements::RecordStatements(std::string const& ns)

@@ -117,10 +117,9 @@ Outcome<Exchange> RowTransactionCore<R>::send_locks(
 {
     auto exchange = step(batch, until_, begun_ ? Bounded::by_caller : Bounded::by_transaction);
     if (exchange && exchange->error) {
-        if (claim == exchange->error->step && is_race(*exchange->error))
-            return Errc::idempotency_in_progress;
-        if (claim == exchange->error->step && exchange->error->state == "55P03")
-            return executed_by_somebody();
+        if (claim == exchange->error->step)
+            if (auto busy = claim_refused(*exchange->error))
+                return *std::move(busy);
         bool const outdated = store_->outdated(known_, *exchange->error);
         healed_ = pool_->heal(*session_, *exchange->error) || outdated;
         return refused(*exchange->error, wait, keys);
