@@ -92,7 +92,10 @@ public:
             if (!first_) {
                 auto const duplicates = refuses ? Wait::no : Wait::until_deadline;
                 first_.emplace(store().before_locks(this->request(), duplicates));
-                this->inner([&](auto& t) { t.do_before_locks(&*first_); });
+                this->inner([&](auto& t) {
+                    if constexpr (requires { t.do_before_locks(&*first_); })
+                        t.do_before_locks(&*first_);
+                });
             }
         } else if (refuses) {
             auto found = store().find(this->request(), this->deadline());

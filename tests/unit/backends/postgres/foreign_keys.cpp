@@ -90,7 +90,7 @@ std::vector<Spelled> const& spellings()
         {"oid", "7", "007"},
         {"macaddr8", "08:00:2b:01:02:03:04:05", "08002B0102030405"},
         {"pg_lsn", "0/16", "0/00000016"},
-        {"tsvector", "'a' 'b'", "b a a"},
+        {"tsvector", "a b", "'b' 'a' 'a'"},
         {"int4multirange", "{[1,3)}", "{[1,2]}"},
         {"uuid[]", "{7f1c9a52-0d1e-4b9c-8a37-0c2f5e6d7b81}", "{7F1C9A520D1E4B9C8A370C2F5E6D7B81}"},
         {"name", std::string(63, 'n'), std::string(64, 'n')},

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -294,9 +295,10 @@ Outcome<Claim> BasicTransactionalIdempotencyStore<R>::claim(
         }
         first.found = std::move(exchange->replies[1]);
     }
-    if (first.found->rows() > 0 && first.found->boolean(0, detail::is_over))
+    auto const found = *std::exchange(first.found, std::nullopt);  // of this transaction only
+    if (found.rows() > 0 && found.boolean(0, detail::is_over))
         tx.before_commit_.add(shared_->statements.forget, detail::named(request));
-    return detail::found_claim(*first.found, request);
+    return detail::found_claim(found, request);
 }
 
 template <class R>
