@@ -15,7 +15,8 @@
 // - what `co_spawn` keeps for each, by suspending a coroutine in an operation that keeps nothing but its
 //   handler.
 // What remains is the library's: the frame that `use_awaitable` makes around the call, the operation, its
-// place in every queue, its alarm for the deadline.
+// place in every queue, its alarm for the deadline. That frame is there around every operation that is
+// awaited; what it has when it carries nothing is measured as well, and printed beside.
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -63,6 +64,9 @@ Cost lock_state_service(std::size_t waiters, Style style);
 
 /// Bytes that `co_spawn` keeps for a suspended coroutine, beyond that coroutine's frame.
 double spawn_bytes(std::size_t coroutines);
+/// Bytes of the frame that `use_awaitable` makes around an operation that is given nothing: whoever awaits
+/// anything has it.
+double awaitable_bytes(std::size_t coroutines);
 
 inline double bytes_in_use()
 {

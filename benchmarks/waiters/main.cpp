@@ -63,11 +63,13 @@ constexpr Entry entries[] = {
 void weigh(bench::Options const& options, std::size_t waiters)
 {
     auto const spawn = apart([&] { return Cost{spawn_bytes(waiters), 0, 0, 0}; }).bytes;
+    auto const awaitable = apart([&] { return Cost{awaitable_bytes(waiters), 0, 0, 0}; }).bytes;
     if (!options.csv) {
         std::printf("\nwaiters, %zu of them: bytes each\n", waiters);
         std::printf(
-            "  (co_spawn keeps %.0f for a coroutine; that and the user's frame are not the library's)\n",
-            spawn);
+            "  (co_spawn keeps %.0f for a coroutine; that and the user's frame are not the library's. Of the "
+            "library's, %.0f are the frame that use_awaitable makes around anything)\n",
+            spawn, awaitable);
         std::printf(
             "  %-22s %-10s %9s %9s %9s %9s\n", "contestant", "style", "all", "frame", "library", "resident");
     }

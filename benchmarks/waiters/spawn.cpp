@@ -36,6 +36,11 @@ asio::awaitable<void> wait_for_ever(std::size_t room)
 
 }  // namespace
 
+double awaitable_bytes(std::size_t coroutines)
+{
+    return frame_bytes(coroutines, [] { return async_park(0, asio::use_awaitable); });
+}
+
 double spawn_bytes(std::size_t coroutines)
 {
     static asio::io_context context{1};  // never destroyed, and the coroutines in it neither

@@ -163,7 +163,7 @@ public:
               if (throws)
                   throw std::runtime_error("out of stock");
           }),
-          call_(session, keys_, none_, operation_, terms(deadline)), action_(call_.start())
+          call_(session, keys_, none_, operation_, terms(deadline)), action_(call_.start(nullptr))
     {}
 
     /// What the blocking driver would do next. False: it would sleep, or has ended.

@@ -239,7 +239,10 @@ Key make_key(A const& argument)
         if (detail::hides_bytes(argument))
             return Key{};
         std::string_view const text{argument};
-        return Key{KeyTraits<K>::encode(K(text))};
+        if constexpr (std::same_as<K, std::string>)
+            return Key{text};
+        else
+            return Key{KeyTraits<K>::encode(K(text))};
     } else if constexpr (std::convertible_to<A const&, std::string_view> && std::same_as<K, std::string>) {
         return Key{std::string_view{argument}};
     } else {

@@ -90,7 +90,7 @@ public:
     /// none, and the token is the empty one.
     FencingToken fencing_token(std::size_t i = 0) const noexcept
     {
-        return i < fences_.size() ? fences_[i].token : FencingToken{};
+        return fences_ != nullptr && i < keys_.size() ? fences_[i].token : FencingToken{};
     }
     /// A token that is stopped when a lock of this operation is lost, so that a long operation can give up:
     /// what it makes from then on will not be committed. Under policies without leases it is never stopped.
@@ -131,7 +131,7 @@ private:
     TimePoint deadline_;
     TransactionContext const* outer_{nullptr};  // of the operation that made this call
     OperationId const* operation_id_{nullptr};
-    std::span<Fence const> fences_;              // of the locks, set by a policy with locks
+    Fence const* fences_{nullptr};               // of the locks, for each key; set by a policy with locks
     LossSource* loss_{nullptr};                  // set by a policy with leases
     IdempotentRequest const* request_{nullptr};  // for an idempotent policy
     Recorder* recorder_{nullptr};                // of an operation that records

@@ -143,13 +143,12 @@ private:
     /// What the executor calls: takes a step, and completes the operation when it was the last one.
     void run(Ref<AsyncOperation> self);
 
+    bool alarm_armed_{false};  // of the steps alone, as `alarm_at_`; here it takes no room
     Handler handler_;
     // Outlives the handler, which is moved out to be called.
     boost::asio::associated_allocator_t<Handler> allocator_;
     R runtime_;
     executor_type executor_;
-    // Of the steps alone:
-    bool alarm_armed_{false};
     TimePoint alarm_at_{};
 };
 

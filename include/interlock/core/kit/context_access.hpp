@@ -33,10 +33,10 @@ inline namespace v0 {
 class ContextAccess {
 public:
     // For policies.
-    /// The fence of each key's lock, in the order of the keys; must outlive the call.
+    /// The fence of each key's lock, in the order of the keys; outlives the call, or none takes it back.
     static void set_fences(TransactionContext& context, std::span<Fence const> fences) noexcept
     {
-        context.fences_ = fences;
+        context.fences_ = fences.data();
     }
     /// Null takes it back.
     static void set_loss_source(TransactionContext& context, LossSource* source) noexcept

@@ -52,8 +52,8 @@ protected:
 
 private:
     friend struct AlarmAccess;
-    using Place =
-        boost::intrusive::set_member_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+    using Place = boost::intrusive::set_member_hook<
+        boost::intrusive::link_mode<boost::intrusive::normal_link>, boost::intrusive::optimize_size<true>>;
     /// When it is to ring.
     TimePoint at_{};
     /// Where it is linked in its queue, so that arming allocates nothing.

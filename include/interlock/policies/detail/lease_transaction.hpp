@@ -20,6 +20,7 @@
 #include <interlock/policies/detail/stages.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -55,6 +56,11 @@ private:
     std::vector<std::unique_ptr<std::stop_callback<Stop>>> links_;
 };
 
+/// Where there is nothing to keep.
+struct Nothing {
+    void reset() noexcept {}
+};
+
 /// A `PerKey`, where it is needed.
 template <bool Needed, class X, std::size_t N>
 struct Wanted {
@@ -65,12 +71,21 @@ struct Wanted<true, X, N> : PerKey<X, N> {
     using PerKey<X, N>::PerKey;
 };
 
-/// What an operation works with: its states, and what it sees of the locks.
-template <class Slots, class Handles>
+/// What an operation works with, once all locks are there: its states, and what it sees of the locks. While a
+/// call waits for its locks, the same memory serves its way to the next one.
+template <class Slots, class Handles, class Fences, class Written>
 struct WorkUnderLeases {
-    explicit WorkUnderLeases(std::size_t size) : slots(size), handles(size) {}
+    template <class Holds>
+    WorkUnderLeases(std::size_t size, Holds const& holds) : slots(size), handles(size), fences(size)
+    {
+        for (std::size_t i = 0; i < size; ++i)
+            fences[i] = holds[i]->fence();
+    }
     [[no_unique_address]] Slots slots;
     [[no_unique_address]] Handles handles;
+    Fences fences;                            // of the holds
+    [[no_unique_address]] Written written{};  // what the commit made of the state
+    std::size_t ready{0};                     // how many states are loaded, while `begin` loads them
 };
 
 /// The locks on `N` keys, and what an operation of this form does under them.
@@ -122,8 +137,8 @@ public:
                 return fail(std::move(step.outcome()).failure());
             take(order_[locked_], *std::move(step.outcome()));
         }
-        stages_.work(keys_.size());
-        ContextAccess::set_fences(context_, fences_);
+        if (!stages_.works())
+            ContextAccess::set_fences(context_, stages_.work(keys_.size(), holds_).fences);
         if constexpr (Rows::possible)
             if (rows_.wanted()) {
                 auto step = rows_.lock(session_.repository(), keys_, order_, deadline(), waiter);
@@ -133,14 +148,14 @@ public:
                     return fail(std::move(step.outcome()).failure());
             }
         if constexpr (values) {
-            for (; ready_ < keys_.size(); ++ready_) {
-                auto loaded = load(ready_, waiter);
+            for (auto& ready = stages_.working().ready; ready < keys_.size(); ++ready) {
+                auto loaded = load(ready, waiter);
                 if (!loaded.done())
                     return Step<Begun>::under_way();
                 if (!loaded.outcome())
-                    return fail(missing_state(std::move(loaded.outcome()).failure(), keys_, ready_));
+                    return fail(missing_state(std::move(loaded.outcome()).failure(), keys_, ready));
             }
-            ready_ = 0;  // to run again, all is read again
+            stages_.working().ready = 0;  // to run again, all is read again
         }
         if constexpr (shows_locks)
             show_locks();
@@ -245,7 +260,7 @@ public:
         if (!cached_)
             return Step<CommitResult>{std::in_place, std::in_place};
         Change<T> change{
-            .key = &keys_[0], .kind = ChangeKind::verify, .version = slot(0).version(), .fence = &fences_[0]};
+            .key = &keys_[0], .kind = ChangeKind::verify, .version = slot(0).version(), .fence = &fence(0)};
         auto asked = committing_.ask(
             session_.repository(), waiter, verb::Commit<T>{std::span<Change<T>>{&change, 1}, nullptr},
             deadline());
@@ -263,6 +278,7 @@ private:
     Deadline deadline() const noexcept { return Deadline{context_.deadline()}; }
     auto& table() const noexcept { return *LockAccess::table(session_.locks()); }
     auto& slot(std::size_t i) noexcept { return stages_.working().slots[i]; }
+    Fence const& fence(std::size_t i) noexcept { return stages_.working().fences[i]; }
 
     // ---- locks ----------------------------------------------------------------------------------
 
@@ -293,7 +309,6 @@ private:
             known_[i] = source == StateSource::store || cached_;
         }
         stages_.end_wait();
-        fences_[i] = holds_[i]->fence();
         ++locked_;
     }
 
@@ -337,7 +352,7 @@ private:
     {
         loading_.give_up();
         rows_.give_up();
-        ready_ = 0;
+        ContextAccess::set_fences(context_, {});
         stages_.end_wait();
         for (std::size_t j = keys_.size(); j-- > 0;) {
             auto const i = order_[j];
@@ -387,9 +402,9 @@ private:
         RecordedEvents<Shape> const recorded{context_, session_.repository().runtime()};
         for (std::size_t i = 0; i < keys_.size(); ++i) {
             if constexpr (values)
-                changes[i] = slot(i).change(keys_[i], &fences_[i]);
+                changes[i] = slot(i).change(keys_[i], &fence(i));
             else
-                changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard, .fence = &fences_[i]};
+                changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard, .fence = &fence(i)};
             changes[i].events = recorded.of(i);
             nothing = nothing && changes[i].kind != ChangeKind::write;
         }
@@ -400,8 +415,8 @@ private:
         changes[0].release = releasing_;
         if constexpr (N == 1 && values)
             if (!releasing_) {  // the state is left to the next holder
-                stored_ = Stored<T>{};
-                changes[0].stored = &stored_;
+                stages_.working().written = Stored<T>{};
+                changes[0].stored = &stages_.working().written;
             }
         return true;
     }
@@ -419,7 +434,7 @@ private:
     {
         if (!result) {
             if (result.errc() == Errc::fenced_out)
-                table().observe_fenced_out(keys_[0], fences_[0].token);
+                table().observe_fenced_out(keys_[0], fence(0).token);
             // The record went with the write, or did not, so that from here on nobody holds the lock: what
             // became of the write, it is compared and deleted, never handed on. If the write was not applied,
             // and the operation runs again, it queues for the lock again. No record lets a write through that
@@ -442,39 +457,39 @@ private:
     /// Whoever is next here need not load what is stored now.
     void leave_state(Version written)
     {
-        if (!stored_.as_sent && !stored_.value)
+        auto& stored = stages_.working().written;
+        if (!stored.as_sent && !stored.value)
             return;  // the store cannot say what it has made of the state
         auto const version = written != no_version ? written : slot(0).version();
-        auto& value = stored_.as_sent ? slot(0).value() : *stored_.value;
+        auto& value = stored.as_sent ? slot(0).value() : *stored.value;
         loaded_[0].emplace(Versioned<T>{std::move(value), version});
         table().leave_state(*holds_[0], &*loaded_[0]);
     }
 
-    using Work =
-        WorkUnderLeases<Wanted<values, StateSlot<T, typename R::key_type>, N>, Wanted<shows_locks, Lock, N>>;
+    using Work = WorkUnderLeases<
+        Wanted<values, StateSlot<T, typename R::key_type>, N>, Wanted<shows_locks, Lock, N>, PerKey<Fence, N>,
+        std::conditional_t<N == 1 && values, Stored<T>, Nothing>>;
 
     Session const& session_;
     std::span<Key const, N> keys_;
     std::span<std::size_t const, N> order_;  // in which the keys are locked
     std::span<std::optional<T> const, N> named_;
     TransactionContext& context_;
-    std::size_t locked_{0};        // how many keys, in that order
     Waiter* listener_{nullptr};    // whom the loss of a lock wakes
     Stages<Ticket, Work> stages_;  // the way to the next lock; with all of them, what runs under them
     PerKey<std::shared_ptr<Hold>, N> holds_{keys_.size()};
-    PerKey<Fence, N> fences_{keys_.size(), std::in_place};  // of the holds
     // `loaded_` came with the lock, and no run has used it yet.
     PerKey<bool, N> known_{keys_.size(), std::in_place};
-    bool cached_{false};     // and is what the holder before has written
-    bool releasing_{false};  // with the commit that is on its way
-    Stored<T> stored_;       // what that commit made of the state
-    std::size_t ready_{0};   // how many states are loaded, while `begin` loads them
+    bool cached_{false};       // and is what the holder before has written
+    bool releasing_{false};    // with the commit that is on its way
+    std::uint32_t locked_{0};  // how many keys, in that order
     [[no_unique_address]] PendingCall<R, verb::Load<T>> loading_;
     [[no_unique_address]] PendingCall<R, verb::Commit<T>> committing_;
     PerKey<std::optional<Versioned<T>>, N> loaded_{keys_.size()};  // nothing: the key has no value
     [[no_unique_address]] SameKeys<R, N> same_keys_;
     [[no_unique_address]] Rows rows_;
-    std::unique_ptr<AnyLoss> any_loss_;  // for an operation on several states that asks for a token
+    // For an operation on several states that asks for a token.
+    [[no_unique_address]] std::conditional_t<N == 1, Nothing, std::unique_ptr<AnyLoss>> any_loss_;
 };
 
 }  // namespace detail

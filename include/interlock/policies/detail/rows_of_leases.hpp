@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -46,10 +47,8 @@ public:
         R const& store, std::span<Key const, N> keys, std::span<std::size_t const, N> order,
         Deadline deadline, Waiter& waiter)
     {
-        if constexpr (N == std::dynamic_extent)
-            sorted_ = PerKey<Key const*, N>(keys.size());
-        for (std::size_t j = 0; j < keys.size(); ++j)
-            sorted_[j] = &keys[order[j]];
+        if (!rows_)
+            rows_ = std::make_unique<Rows>(keys, order);
         auto step = poll(store, deadline, waiter);
         if (step.done()) {
             locked_ = static_cast<bool>(step.outcome());
@@ -63,7 +62,7 @@ public:
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, Deadline deadline)
     {
-        auto result = rows_->commit(changes, operation, deadline);
+        auto result = rows_->transaction->commit(changes, operation, deadline);
         if (result)
             result->version = changes[0].version;
         give_up();
@@ -72,8 +71,8 @@ public:
     void abandon() noexcept
     {
         if constexpr (polls_rows<R>)
-            if (rows_)
-                rows_->abandon();
+            if (rows_ && rows_->transaction)
+                rows_->transaction->abandon();
     }
     void give_up() noexcept
     {
@@ -82,27 +81,39 @@ public:
     }
 
 private:
+    /// The keys as the store is asked for them, and its transaction, which refers to them.
+    struct Rows {
+        Rows(std::span<Key const, N> keys, std::span<std::size_t const, N> order) : sorted(keys.size())
+        {
+            for (std::size_t j = 0; j < keys.size(); ++j)
+                sorted[j] = &keys[order[j]];
+        }
+        PerKey<Key const*, N> sorted;
+        std::optional<RowTx> transaction;
+    };
+
     Step<void> poll(R const& store, Deadline deadline, Waiter& waiter)
     {
+        auto& transaction = rows_->transaction;
+        auto const& sorted = rows_->sorted;
         if constexpr (polls_rows<R>) {
-            if (!rows_) {
-                if constexpr (requires { store.open_transaction(sorted_, deadline); })
-                    rows_.reset(new RowTx(store.open_transaction(sorted_, deadline)));
+            if (!transaction) {
+                if constexpr (requires { store.open_transaction(sorted, deadline); })
+                    transaction.emplace(store.open_transaction(sorted, deadline));
                 else
-                    rows_.reset(new RowTx(store.open_transaction(sorted_)));
+                    transaction.emplace(store.open_transaction(sorted));
             }
-            return rows_->poll(Wait::until_deadline, waiter);
+            return transaction->poll(Wait::until_deadline, waiter);
         } else {
-            auto opened = store.load_for_update(sorted_, Wait::until_deadline, deadline);
+            auto opened = store.load_for_update(sorted, Wait::until_deadline, deadline);
             if (!opened)
                 return std::move(opened).failure();
-            rows_ = std::make_unique<RowTx>(*std::move(opened));
+            transaction.emplace(*std::move(opened));
             return success();
         }
     }
 
-    PerKey<Key const*, N> sorted_{};
-    std::unique_ptr<RowTx> rows_;  // made when they are wanted, which is rare
+    std::unique_ptr<Rows> rows_;  // made when they are wanted, which is rare
     bool wanted_{false};
     bool locked_{false};
 };

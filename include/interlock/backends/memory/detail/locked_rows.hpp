@@ -85,15 +85,7 @@ public:
             changes[0].version = *version;
             return Outcome<CommitResult>{std::in_place};
         }
-        Outcome<CommitResult> result = CommitResult{};
-        if (changes.size() == 1 && operation == nullptr && changes[0].events.empty()) {
-            if (auto version = store_->change_one(changes[0], id_))
-                changes[0].version = *version;
-            else
-                result = std::move(version).failure();
-        } else {
-            result = store_->commit(changes, operation, id_);
-        }
+        auto result = store_->commit(changes, operation, id_);
         rollback();  // unlocks the rows, whatever became of the changes
         return result;
     }

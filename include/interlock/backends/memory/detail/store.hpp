@@ -18,6 +18,7 @@
 #include <interlock/core/state_traits.hpp>
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -136,6 +137,13 @@ public:
     Outcome<CommitResult> commit(
         std::span<Change<T>> changes, OperationCommit const* operation, TransactionId transaction = 0)
     {
+        if (changes.size() == 1 && operation == nullptr && changes[0].events.empty()) {  // without lists
+            auto version = change_one(changes[0], transaction);
+            if (!version)
+                return std::move(version).failure();
+            changes[0].version = *version;
+            return CommitResult{};
+        }
         auto result = try_commit(changes, operation, transaction);
         if (result.errc() == Errc::overloaded && make_room()) [[unlikely]]
             return try_commit(changes, operation, transaction);
@@ -180,17 +188,15 @@ public:
         /// `wanted`: a bit for each shard.
         Locks(Store& store, std::uint64_t wanted) : store_(store), wanted_(wanted)
         {
-            for (std::size_t i = 0; i < shard_count; ++i)
-                if ((wanted_ >> i & 1) != 0)
-                    store_.shards_[i].mutex.lock();
+            for (auto left = wanted_; left != 0; left &= left - 1)
+                store_.shards_[static_cast<std::size_t>(std::countr_zero(left))].mutex.lock();
         }
         Locks(Locks const&) = delete;
         Locks& operator=(Locks const&) = delete;
         ~Locks()
         {
-            for (std::size_t i = 0; i < shard_count; ++i)
-                if ((wanted_ >> i & 1) != 0)
-                    store_.shards_[i].mutex.unlock();
+            for (auto left = wanted_; left != 0; left &= left - 1)
+                store_.shards_[static_cast<std::size_t>(std::countr_zero(left))].mutex.unlock();
         }
 
     private:

@@ -84,9 +84,10 @@ auto call_blocking(
     terms.deadline = options.deadline;
     terms.stopped = stop.stop_requested();
     terms.now = runtime.now();
+    CallCore::Told told;
     TransactionCall<Session, N, F, Mode> call{session, target.keys, target.named(), operation, terms};
     WakeOnStop const wakes{stop, waiter};
-    Action action = call.start();
+    Action action = call.start(&told);
     ObservedScope const observed{call.observed()};
     // The way of nearly all calls, laid out straight: nobody else is there, nothing fails.
     bool waits = false;

@@ -18,10 +18,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace interlock {
@@ -30,6 +32,24 @@ namespace detail {
 
 /// Whether an exception is Asio's way to say that what was awaited was cancelled.
 bool is_cancellation(std::exception_ptr const& exception) noexcept;
+
+/// A failure, or none: as an optional, without the room for its flag.
+class LastFailure {
+public:
+    explicit operator bool() const noexcept { return failure_.errc() != Errc::ok; }
+    Failure const* operator->() const noexcept { return &failure_; }
+    Failure const& operator*() const& noexcept { return failure_; }
+    Failure&& operator*() && noexcept { return std::move(failure_); }
+    template <class... A>
+    void emplace(A&&... a)
+    {
+        failure_ = Failure(std::forward<A>(a)...);
+    }
+    void reset() noexcept { failure_ = Failure{Errc::ok}; }
+
+private:
+    Failure failure_{Errc::ok};
+};
 
 /// The part of a call that depends on nothing of it. Not thread-safe: its driver calls one member at a time.
 class CallCore {
@@ -44,12 +64,20 @@ public:
             refuse(Errc::cancelled, "cancelled before anything was sent");
     }
 
-    /// The first action.
-    Action start() noexcept
+    /// Room for what the listener hears of a call. Few calls have one, so that the driver has the room, and
+    /// not each call that waits.
+    union Told {
+        Told() noexcept {}
+        CallInfo info;
+    };
+    static_assert(std::is_trivially_destructible_v<CallInfo>);
+
+    /// The first action. `told` must outlive the call; null: the call has no listener.
+    Action start(Told* told) noexcept
     {
         if (listener_ != nullptr) [[unlikely]]
-            observe_begin();
-        refused_ = failure_.has_value();
+            observe_begin(*told);
+        refused_ = static_cast<bool>(failure_);
         return refused_ ? Action::finish : machine_.start(started_);
     }
 
@@ -64,7 +92,7 @@ public:
     TimePoint deadline() const noexcept { return context_.deadline(); }
 
     /// For whom it is told on which thread the call goes on; null: nobody.
-    CallInfo const* observed() const noexcept { return info_ ? &*info_ : nullptr; }
+    CallInfo const* observed() const noexcept { return info_; }
 
     /// Whether the call ends by the exception of its operation.
     bool threw() const noexcept { return !refused_ && machine_.threw(); }
@@ -129,7 +157,7 @@ protected:
         if (!failure_ || failure_->errc() != Errc::version_conflict || failure_->cause() == Errc::ok)
             return;
         machine_.note_error(failure_->cause());
-        retried_.emplace(failure_->cause(), failure_->detail());
+        keep_retried(Failure{failure_->cause(), failure_->detail()});
     }
     /// The wait of `begin` ends with `code`. `reason`: what it waited for; `ok`: nobody knows.
     void expired(Errc code, Failure reason)
@@ -207,7 +235,7 @@ protected:
             observe_retry(
                 {info_->policy, code_, attempt,
                  next == Action::sleep ? machine_.wake_at() - runtime.now() : std::chrono::nanoseconds{0},
-                 next == Action::sleep || next == Action::begin || next == Action::look_up, &*info_});
+                 next == Action::sleep || next == Action::begin || next == Action::look_up, info_});
         return next;
     }
 
@@ -237,6 +265,8 @@ protected:
     bool was_retried() const noexcept { return machine_.last_error() != Errc::ok; }
     /// Keeps why the attempt failed that is made once more.
     void note_retry();
+    /// Without memory it is not known, which costs a line of the last message.
+    void keep_retried(Failure failure) noexcept;
     /// `failure`, which ended a call of several attempts, with what ended the attempt before. `place`: stands
     /// before the text.
     [[gnu::cold]] Failure after_attempts(Failure const& failure, std::string place) const;
@@ -246,7 +276,7 @@ protected:
     void observe_unknown(Effect resolved) const noexcept
     {
         if (info_)
-            listener_->observer->on_unknown({cause_, resolved, &*info_});
+            listener_->observer->on_unknown({cause_, resolved, info_});
     }
     template <class R, class X>
     void observe_end(Outcome<X> const& end, R const& runtime)
@@ -262,16 +292,16 @@ protected:
     char const* name_;          // what the call's options say of it
     TimePoint started_;
     TimePoint wake_at_{TimePoint::max()};
-    std::optional<Failure> failure_;  // what the call was refused for, or the last failure that was told
-    std::optional<Failure> retried_;  // what ended the last attempt that was made once more, if that was told
-    std::exception_ptr exception_;    // of the operation, or the rejection that was stored instead
-    Errc code_{Errc::ok};             // what the step before came to
-    Errc cause_{Errc::ok};            // why that is unknown
+    LastFailure failure_;               // what the call was refused for, or the last failure that was told
+    std::unique_ptr<Failure> retried_;  // what ended the attempt that was made once more, if that was told
+    std::exception_ptr exception_;      // of the operation, or the rejection that was stored instead
+    CallInfo* info_{nullptr};           // for the listener, from the begin to the end
+    Errc code_{Errc::ok};               // what the step before came to
+    Errc cause_{Errc::ok};              // why that is unknown
     Resolved resolved_{Resolved::unknown};
     bool answered_{false};  // the step before found the answer of an earlier execution
     bool fit_{false};       // the session was asked whether it is fit, which may take a trip to the store
     bool refused_{false};   // before the start
-    std::optional<CallInfo> info_;  // for the listener, from the begin to the end
 
 private:
     /// `a` and `b`: the places of one key.
@@ -292,7 +322,7 @@ private:
     }
     Action feed_failure(Action action, TimePoint now, std::uint64_t random);
     void observe_retry(RetryEvent const& event) const noexcept;
-    [[gnu::cold]] void observe_begin() noexcept;
+    [[gnu::cold]] void observe_begin(Told& told) noexcept;
     [[gnu::cold]] void observe_end(
         Errc result, bool user_exception, bool replayed, std::chrono::nanoseconds duration) noexcept;
     /// The call went away without an end, with the executor that it waited for. Nobody knows how far it was.

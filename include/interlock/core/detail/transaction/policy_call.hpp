@@ -22,6 +22,7 @@
 #include <interlock/forced_unwinding.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -52,7 +53,14 @@ PerKey<std::size_t, N> sorted(call_keys_t<N> const& keys)
 /// That order, made before the base of a call that needs it.
 template <std::size_t N>
 struct KeyOrder {
+    explicit KeyOrder(call_keys_t<N> const& keys) : order(sorted<N>(keys)) {}
     PerKey<std::size_t, N> order;
+};
+/// There is one order of one key.
+template <>
+struct KeyOrder<1> {
+    explicit KeyOrder(call_keys_t<1> const&) noexcept {}
+    static constexpr std::array<std::size_t, 1> order{0};
 };
 
 /// What the transaction of a policy can do beyond what each must.
@@ -272,11 +280,11 @@ protected:
     PolicyCall(
         Session const& session, call_keys_t<N> const& keys, std::span<std::optional<T> const, N> named,
         CallTerms const& terms, bool awaits)
-        : KeyOrder<N>{sorted<N>(keys)}, Recorded(
-                                            session.repository().identity(), keys, keys[this->order[0]],
-                                            terms_at(session.repository(), terms), session.retry_limits(),
-                                            Session::guarded(Shape), can_conclude<Transaction>),
-          session_(session), keys_(keys), transaction_(session, keys, this->order, named, this->context_)
+        : KeyOrder<N>(keys), Recorded(
+                                 session.repository().identity(), keys, keys[this->order[0]],
+                                 terms_at(session.repository(), terms), session.retry_limits(),
+                                 Session::guarded(Shape), can_conclude<Transaction>),
+          session_(session), transaction_(session, keys, this->order, named, this->context_)
     {
         // An operation within another one waits for nobody's turn: two that are nested crosswise would wait
         // for ever.
@@ -337,11 +345,11 @@ private:
             if (auto valid = validate(recorder_.events()); !valid)
                 return std::move(valid).failure();
             for (auto const& event : recorder_.events())
-                if (event.state >= keys_.size())
+                if (event.state >= this->context_.keys().size())
                     return Failure{
-                        Errc::invalid_argument, "an event was recorded for state " +
-                                                    std::to_string(event.state) + " of " +
-                                                    std::to_string(keys_.size()) + ", counted from 0"};
+                        Errc::invalid_argument,
+                        "an event was recorded for state " + std::to_string(event.state) + " of " +
+                            std::to_string(this->context_.keys().size()) + ", counted from 0"};
         }
         return transaction_.refusal();
     }
@@ -351,9 +359,9 @@ private:
         if (std::exchange(this->fit_, true))
             return true;
         Deadline const deadline{this->context_.deadline()};
-        auto failure = session_.unfit(keys_, deadline);
+        auto failure = session_.unfit(this->context_.keys(), deadline);
         if (auto const* const outer = ContextAccess::outer(this->context_); outer != nullptr && !failure)
-            failure = names_outer_key(session_.repository(), keys_, outer, deadline);
+            failure = names_outer_key(session_.repository(), this->context_.keys(), outer, deadline);
         if (failure)
             this->record_failure(std::move(*failure));
         return !failure;
@@ -503,7 +511,6 @@ private:
     }
 
     Session const& session_;
-    call_keys_t<N> const& keys_;
     [[no_unique_address]] std::conditional_t<has_recorder(Shape), Recorder, NoRecorder> recorder_;
     Transaction transaction_;
 };

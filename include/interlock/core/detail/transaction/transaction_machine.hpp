@@ -64,7 +64,9 @@ public:
     TransactionMachine(
         RetryLimits const& limits, TimePoint deadline, HasId has_id, bool guarded = true,
         bool concludes = false) noexcept
-        : limits_(limits), deadline_(deadline), has_id_(has_id), guarded_(guarded), concludes_(concludes)
+        : initial_(limits.backoff.initial), cap_(limits.backoff.cap), deadline_(deadline),
+          immediate_(limits.backoff.immediate), max_attempts_(limits.max_attempts), has_id_(has_id),
+          waits_when_busy_(limits.waits_when_busy), guarded_(guarded), concludes_(concludes)
     {}
 
     /// The call begins.
@@ -169,7 +171,10 @@ public:
     /// What a run that counts as no attempt came to, see `last_error`.
     void note_error(Errc code) noexcept { last_error_ = code; }
 
-    RetryLimits const& limits() const noexcept { return limits_; }
+    RetryLimits limits() const noexcept
+    {
+        return {max_attempts_, {.initial = initial_, .cap = cap_, .immediate = immediate_}, waits_when_busy_};
+    }
     /// The code with which the call ends; `ok` also when the operation threw.
     Errc result() const noexcept { return result_; }
     /// Why the outcome is unknown.
@@ -243,18 +248,23 @@ private:
         return roll_back(Errc::ok);
     }
 
-    RetryLimits limits_;
+    // The limits, without their padding: very many calls may wait at a time.
+    std::chrono::nanoseconds initial_;
+    std::chrono::nanoseconds cap_;
     TimePoint deadline_;
     TimePoint wake_at_{};  // of `sleep`
+    int immediate_;
+    int max_attempts_;
     int attempts_{0};
-    int retries_{0};                     // bounds the attempts, and sets the length of the waits
-    int resolutions_{0};                 // how often a `resolve` remained without an answer
-    Action after_sleep_{Action::begin};  // what follows `sleep`
+    int retries_{0};      // bounds the attempts, and sets the length of the waits
+    int resolutions_{0};  // how often a `resolve` remained without an answer
     Errc result_{Errc::ok};
     Errc cause_{Errc::ok};
     Errc unknown_cause_{Errc::ok};  // of the commit that is being looked into
     Errc last_error_{Errc::ok};
+    Action after_sleep_{Action::begin};  // what follows `sleep`
     HasId has_id_;
+    bool waits_when_busy_;
     bool guarded_;
     bool concludes_;
     bool begun_{false};  // the policy has begun and not ended, so that an end must roll back

@@ -49,6 +49,7 @@ public:
         CallTerms const& terms, std::stop_token const& stop)
         : Base(std::move(handler), session->repository().runtime(), stop), session_(std::move(session)),
           target_(std::move(target)), operation_(std::move(operation)), once_(std::move(once)),
+          told_(terms.listener != nullptr ? std::make_unique<CallCore::Told>() : nullptr),
           call_(*session_, target_.keys, target_.named(), operation_, here(terms, stop))
     {}
 
@@ -68,7 +69,7 @@ private:
         if (!std::exchange(started_, true)) {
             if (this->cancel_requested())
                 call_.cancel_before_start();
-            action_ = call_.start();
+            action_ = call_.start(told_.get());
         }
         ObservedScope const observed{call_.observed()};
         if (this->cancel_requested())
@@ -344,7 +345,8 @@ private:
     CallTarget<typename Session::value_type, N, Named> target_;
     F operation_;
     [[no_unique_address]] OnceArguments<Mode> once_;
-    Call call_;
+    std::unique_ptr<CallCore::Told> told_;  // null: the call has no listener
+    [[no_unique_address]] Call call_;       // what follows has room in its padding
     Action action_{Action::finish};
     bool started_{false};
     bool polled_{false};      // the action was begun and is not done: the store answers, or others go first

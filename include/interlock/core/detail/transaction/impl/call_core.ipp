@@ -10,8 +10,10 @@
 #include <boost/system/system_error.hpp>
 
 #include <algorithm>
+#include <memory>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -146,7 +148,12 @@ INTERLOCK_DECL void CallCore::note_retry()
 {
     retried_.reset();
     if (failure_ && failure_->errc() == machine_.last_error())
-        retried_ = failure_;
+        keep_retried(*failure_);
+}
+
+INTERLOCK_DECL void CallCore::keep_retried(Failure failure) noexcept
+{
+    retried_.reset(new (std::nothrow) Failure(std::move(failure)));
 }
 
 INTERLOCK_DECL Failure CallCore::after_attempts(Failure const& failure, std::string place) const
@@ -177,10 +184,11 @@ INTERLOCK_DECL void CallCore::observe_retry(RetryEvent const& event) const noexc
         listener_->observer->on_retry(event);
 }
 
-INTERLOCK_DECL void CallCore::observe_begin() noexcept
+INTERLOCK_DECL void CallCore::observe_begin(Told& told) noexcept
 {
     auto* const observer = listener_->observer;
-    auto& info = info_.emplace();
+    auto& info = *std::construct_at(&told.info);
+    info_ = &info;
     info.observer = observer;
     info.policy = listener_->policy;
     info.store = {listener_->kind, listener_->place, listener_->system};
@@ -199,8 +207,8 @@ INTERLOCK_DECL void CallCore::observe_end(
     Errc result, bool user_exception, bool replayed, std::chrono::nanoseconds duration) noexcept
 {
     listener_->observer->on_transaction(
-        {listener_->policy, machine_.attempts(), result, user_exception, replayed, duration, &*info_});
-    info_.reset();
+        {listener_->policy, machine_.attempts(), result, user_exception, replayed, duration, info_});
+    info_ = nullptr;
 }
 
 INTERLOCK_DECL void CallCore::observe_vanished() noexcept

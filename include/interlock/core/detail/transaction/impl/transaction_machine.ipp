@@ -47,7 +47,7 @@ TransactionMachine::commit_failed(Errc code, Errc cause, TimePoint now, std::uin
     }
     if (!guarded_)  // the operation has run; only its record was refused
         return roll_back(Errc::outcome_unknown, code);
-    if (code == Errc::lock_busy && limits_.waits_when_busy && !cancelled_ && now < deadline_) {
+    if (code == Errc::lock_busy && waits_when_busy_ && !cancelled_ && now < deadline_) {
         last_error_ = code;
         return next_attempt();
     }
@@ -67,7 +67,7 @@ INTERLOCK_DECL Action TransactionMachine::resolved(Resolved how, TimePoint now, 
         return retry(Errc::unavailable, Action::begin, now, random);
     case Resolved::unknown: break;
     }
-    auto const at = add(now, limits_.backoff.delay(++resolutions_ + limits_.backoff.immediate, random));
+    auto const at = add(now, limits().backoff.delay(++resolutions_ + immediate_, random));
     if (at >= deadline_)
         return roll_back(Errc::outcome_unknown, unknown_cause_);
     wake_at_ = at;
@@ -110,11 +110,11 @@ TransactionMachine::retry(Errc code, Action again, TimePoint now, std::uint64_t 
 {
     last_error_ = code;
     ++retries_;
-    if (retries_ >= limits_.max_attempts)
+    if (retries_ >= max_attempts_)
         return roll_back(code);
     if (cancelled_)
         return roll_back(Errc::cancelled);
-    auto const delay = limits_.backoff.delay(retries_, random);
+    auto const delay = limits().backoff.delay(retries_, random);
     wake_at_ = add(now, delay);
     if (wake_at_ >= deadline_)
         return roll_back(Errc::deadline_exceeded);
