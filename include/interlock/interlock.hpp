@@ -25,6 +25,7 @@
 #include <interlock/core/backoff.hpp>
 #include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/contracts/idempotency_store.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/contracts/joint_store.hpp>
 #include <interlock/core/contracts/lock_info.hpp>
 #include <interlock/core/contracts/policy.hpp>
@@ -37,7 +38,6 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/fencing_token.hpp>
 #include <interlock/core/idempotent_request.hpp>
-#include <interlock/core/joint_repository.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/lock_state_service.hpp>

@@ -2,7 +2,7 @@
 
 // What a `JointRepository` promises: states of two types change together, or neither does.
 
-#include <interlock/core/joint_repository.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 

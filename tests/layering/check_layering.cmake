@@ -18,7 +18,7 @@ set(observability_may_include core policies observability)
 # Room of core/ -> rooms of core/ it may include. The room of the headers at its top is called `nouns`, but
 # for those that join everything. A folder of core/ that is not listed here is a violation.
 set(services core/transaction_service.hpp core/lock_state_service.hpp core/state_repository.hpp
-    core/joint_repository.hpp core/contracts/any_event_repository.hpp
+    core/contracts/joint_repository.hpp core/contracts/any_event_repository.hpp
     core/contracts/any_idempotency_store.hpp core/open.hpp)
 set(rooms nouns services contracts kit runtime codec detail)
 set(nouns_may_include nouns codec contracts)

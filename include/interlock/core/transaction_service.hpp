@@ -113,7 +113,7 @@ concept OnceFor = (std::same_as<O, OperationId> && !detail::is_idempotent<Policy
 /// `Form`. The operation may return a value, but no reference. With `keys(a, b)` it takes a `T&` per key;
 /// with `keys(range)`, where their number is known at run time, it takes all states in a `std::span<T>`.
 /// States of several types change together by a service on a `JointRepository`, where `in(orders, "o-1")`
-/// names a state: see `joint_repository.hpp`.
+/// names a state: see `contracts/joint_repository.hpp`.
 ///
 /// **Calls.** There are four: `do_in_transaction`, `try_do_in_transaction`, and their twins that do not
 /// block, `async_do_in_transaction` and `async_try_do_in_transaction`. Each has a second form, whose first

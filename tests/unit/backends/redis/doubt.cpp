@@ -5,7 +5,7 @@
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
-#include <interlock/core/joint_repository.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-#ifndef INTERLOCK_CORE_JOINT_REPOSITORY_HPP
-#define INTERLOCK_CORE_JOINT_REPOSITORY_HPP
+#ifndef INTERLOCK_CORE_CONTRACTS_JOINT_REPOSITORY_HPP
+#define INTERLOCK_CORE_CONTRACTS_JOINT_REPOSITORY_HPP
 
 /// @file
 /// States of several types in one transaction, as an order and the stock that it takes from: both change, or
@@ -159,4 +159,4 @@ explicit JointRepository(R...) -> JointRepository<R...>;
 }  // namespace v0
 }  // namespace interlock
 
-#endif  // INTERLOCK_CORE_JOINT_REPOSITORY_HPP
+#endif  // INTERLOCK_CORE_CONTRACTS_JOINT_REPOSITORY_HPP
