@@ -9,7 +9,7 @@
 
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
-#include <interlock/core/joint_repository.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
