@@ -16,6 +16,8 @@
 //   undocumented a public name of a public header has a comment: its own, or that of the declaration on the
 //                line before, or it is a member that a concept asks for, and describes; data members are told
 //                by their names
+//   entries      core/ has at most 26 files and folders, so that it is taken in at a glance
+//   words        the first page, README.md, has at most 1,800 words
 //   prose        at least 30 % of the lines of all public headers together are comment; blank lines do not
 //                count
 //
@@ -24,7 +26,7 @@
 //
 // Each violation is named, `<file>:<line>: <rule>: <what>`. The file of known violations has lines `<rule>
 // <file>`; what they name is not a violation, and one that is no longer needed is. `--list` prints what that
-// file should be.
+// file should be; `--figures` prints how far the whole is from its limits.
 
 #include "habits/rules.hpp"
 
@@ -33,6 +35,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <sstream>
 #include <string>
@@ -72,11 +75,58 @@ std::vector<std::string> files_of(fs::path const& root)
     return files;
 }
 
+/// What the whole comes to.
+struct Figures {
+    std::size_t core_entries{0};
+    std::size_t readme_words{0};
+    std::size_t longest_file{0};
+    habits::Prose prose;
+};
+
+Figures figures_of(fs::path const& root, std::vector<std::string> const& files)
+{
+    Figures figures;
+    if (auto const core = root / "include/interlock/core"; fs::exists(core))
+        figures.core_entries =
+            static_cast<std::size_t>(std::distance(fs::directory_iterator(core), fs::directory_iterator{}));
+    std::ifstream readme(root / "README.md");
+    for (std::string word; readme >> word;)
+        ++figures.readme_words;
+    for (auto const& file : files) {
+        auto const lines = habits::read_source((root / file).string());
+        figures.longest_file = std::max(figures.longest_file, lines.size());
+        if (habits::is_public(file))
+            figures.prose.add(lines);
+    }
+    return figures;
+}
+
+void check_figures(Figures const& figures, std::vector<habits::Violation>& all)
+{
+    if (figures.core_entries > habits::max_core_entries)
+        all.push_back(
+            {"include/interlock/core", 1, "entries",
+             "has " + std::to_string(figures.core_entries) + " entries"});
+    if (figures.readme_words > habits::max_readme_words)
+        all.push_back({"README.md", 1, "words", "has " + std::to_string(figures.readme_words) + " words"});
+    habits::check_prose(figures.prose, all);
+}
+
+void print_figures(Figures const& figures)
+{
+    std::printf("entries of core/     %zu, at most %zu\n", figures.core_entries, habits::max_core_entries);
+    std::printf("words of README.md   %zu, at most %zu\n", figures.readme_words, habits::max_readme_words);
+    std::printf("longest file         %zu, at most %zu\n", figures.longest_file, habits::max_file_lines);
+    std::printf(
+        "prose of headers     %.1f %%, at least %zu\n",
+        100.0 * static_cast<double>(figures.prose.comments) / static_cast<double>(figures.prose.lines),
+        habits::min_prose_percent);
+}
+
 std::vector<habits::Violation> violations_of(fs::path const& root, std::vector<std::string> const& files)
 {
     std::vector<habits::Violation> all;
     std::set<std::string> members;
-    habits::Prose prose;
     for (auto const& file : files)
         if (habits::is_public_header(file))
             habits::collect_members(habits::read_source((root / file).string()), members);
@@ -91,10 +141,8 @@ std::vector<habits::Violation> violations_of(fs::path const& root, std::vector<s
         habits::check_comments(file, lines, all);
         if (habits::is_public_header(file))
             habits::check_names(file, lines, members, all);
-        if (habits::is_public(file))
-            prose.add(lines);
     }
-    habits::check_prose(prose, all);
+    check_figures(figures_of(root, files), all);
     return all;
 }
 
@@ -110,18 +158,22 @@ std::set<std::string> known_violations(std::string const& path)
     return known;
 }
 
-int run(fs::path const& root, std::string const& known_path, bool list)
+int run(fs::path const& root, std::string const& known_path, std::string const& option)
 {
     auto const files = files_of(root);
     if (files.empty()) {
         std::fprintf(stderr, "there is no source under %s\n", root.c_str());
         return 2;
     }
+    if (option == "--figures") {
+        print_figures(figures_of(root, files));
+        return 0;
+    }
     auto const all = violations_of(root, files);
     std::set<std::string> found;
     for (auto const& violation : all)
         found.insert(violation.rule + " " + violation.file);
-    if (list) {
+    if (option == "--list") {
         for (auto const& entry : found)
             std::printf("%s\n", entry.c_str());
         return 0;
@@ -149,11 +201,11 @@ int run(fs::path const& root, std::string const& known_path, bool list)
 int main(int argc, char** argv)
 {
     if (argc < 3 || argc > 4) {
-        std::fprintf(stderr, "usage: check_habits <repository> <known violations> [--list]\n");
+        std::fprintf(stderr, "usage: check_habits <repository> <known violations> [--list | --figures]\n");
         return 2;
     }
     try {
-        return run(argv[1], argv[2], argc == 4 && std::string(argv[3]) == "--list");
+        return run(argv[1], argv[2], argc == 4 ? argv[3] : "");
     } catch (std::exception const& e) {
         std::fprintf(stderr, "check_habits: %s\n", e.what());
         return 2;

@@ -20,12 +20,15 @@
 
 namespace habits {
 
-inline constexpr std::array rules{"columns", "function", "class", "file", "comment", "undocumented", "prose"};
+inline constexpr std::array rules{"columns",      "function", "class",   "file", "comment",
+                                  "undocumented", "prose",    "entries", "words"};
 inline constexpr std::size_t max_columns = 110;
 inline constexpr std::size_t max_function_lines = 70;
 inline constexpr std::size_t max_class_lines = 400;
 inline constexpr std::size_t max_file_lines = 700;
 inline constexpr std::size_t min_prose_percent = 30;
+inline constexpr std::size_t max_core_entries = 26;
+inline constexpr std::size_t max_readme_words = 1800;
 
 struct Violation {
     std::string file;

@@ -122,6 +122,19 @@ source(include/interlock/core/bare.hpp "/// One." "struct Bare {" "${members}}^"
 expect_fail("public headers without prose"
     "include:1: prose: 52 of 499 lines of the public headers are comment" ${check})
 
+# So are the entries of core/ and the words of the first page.
+clean_tree()
+string(REPEAT "word " 1800 words)
+source(README.md "${words}")
+foreach(i RANGE 1 24)
+    source(include/interlock/core/entry_${i}.hpp "${prose}")
+endforeach()
+expect_pass("26 entries and 1,800 words" ${check})
+source(README.md "${words}more")
+source(include/interlock/core/room/one.hpp "${prose}")
+expect_fail("one entry and one word too many"
+    "include/interlock/core:1: entries: has 27 entries;README.md:1: words: has 1801 words" ${check})
+
 # What is known is no violation, as long as it is there.
 execute_process(COMMAND ${check} --list OUTPUT_FILE "${known}")
 expect_pass("all are known" ${check})
