@@ -18,9 +18,9 @@ void growth(bench::RedisRuns& runs, std::vector<long> const& sizes)
     for (auto const size : sizes) {
         auto options = runs.plan().options("stored");
         logs.push_back(
-            {size,
-             interlock::redis::EventRepository{
-                 interlock::redis::Client{options}, {.max_events = static_cast<std::size_t>(2 * size)}}});
+            {size, interlock::redis::EventRepository{
+                       interlock::redis::Client{options},
+                       {.max_events = static_cast<std::size_t>(size) + 10'000'000}}});
         std::fprintf(stderr, "redis_events: stores %ld events\n", size);
         interlock::NewEvent event;
         event.type = "stock.sold";
