@@ -6,6 +6,7 @@
 #include <interlock/core/runtime/progress.hpp>
 
 #include "simulation/course.hpp"
+#include "support/simulation/program.hpp"
 
 #include <chrono>
 #include <csignal>
@@ -24,6 +25,13 @@ namespace {
 
 using simulated::Coverage;
 using simulated::Mutant;
+using simulated_program::current_seed;
+using simulated_program::failed;
+using simulated_program::fresh_seed;
+using simulated_program::passed;
+using simulated_program::sanitized;
+using simulated_program::say_seed;
+using simulated_program::verdict;
 
 struct Result {
     std::string problem;
@@ -31,16 +39,6 @@ struct Result {
     std::uint64_t trace;
     std::uint64_t steps;
 };
-
-std::uint64_t current_seed = 0;
-
-extern "C" void say_seed(int signal)
-{
-    std::fprintf(
-        stderr, "ended by signal %d in --seed %llu\n", signal, static_cast<unsigned long long>(current_seed));
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-}
 
 Result run(std::uint64_t seed, Mutant mutant, Coverage& coverage)
 {
@@ -64,36 +62,8 @@ constexpr Known known[]{
     {0, 0},
 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
-#else
-constexpr bool sanitized = false;
-#endif
 constexpr std::uint64_t default_seeds = sanitized ? 1000 : 10000;
 constexpr std::uint64_t default_fresh_seeds = sanitized ? 1000 : 50000;
-
-/// From the clock: whoever runs this again gets others. Room for ten million in one run.
-std::uint64_t fresh_seed()
-{
-    auto const now = std::chrono::system_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count()) *
-           10'000'000;
-}
-
-int passed = 0;
-int failed = 0;
-
-void verdict(bool good, char const* name, std::string const& detail = {})
-{
-    (good ? passed : failed) += 1;
-    std::printf("%s %s%s%s\n", good ? "ok    " : "FAILED", name, detail.empty() ? "" : ": ", detail.c_str());
-}
 
 /// By breaking the law that `law` begins with.
 bool mutant_is_found(Mutant mutant, std::string_view law, std::uint64_t count, std::string& how)

@@ -7,6 +7,7 @@
 #include <interlock/core/runtime/progress.hpp>
 
 #include "simulation/events/course.hpp"
+#include "support/simulation/program.hpp"
 
 #include <array>
 #include <chrono>
@@ -26,22 +27,19 @@ namespace {
 
 using simulated_events::Coverage;
 using simulated_events::Planted;
+using simulated_program::current_seed;
+using simulated_program::failed;
+using simulated_program::fresh_seed;
+using simulated_program::passed;
+using simulated_program::sanitized;
+using simulated_program::say_seed;
+using simulated_program::verdict;
 
 struct Result {
     std::string problem;
     std::uint64_t trace;
     std::uint64_t steps;
 };
-
-std::uint64_t current_seed = 0;
-
-extern "C" void say_seed(int signal)
-{
-    std::fprintf(
-        stderr, "ended by signal %d in --seed %llu\n", signal, static_cast<unsigned long long>(current_seed));
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-}
 
 Result run(std::uint64_t seed, Planted planted, Coverage& coverage)
 {
@@ -51,36 +49,7 @@ Result run(std::uint64_t seed, Planted planted, Coverage& coverage)
     return {std::move(problem), course.trace(), course.steps()};
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
-#else
-constexpr bool sanitized = false;
-#endif
 constexpr std::uint64_t default_seeds = sanitized ? 1000 : 50000;
-
-/// From the clock: whoever runs this again gets others. Room for ten million in one run.
-std::uint64_t fresh_seed()
-{
-    auto const now = std::chrono::system_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(now).count()) *
-           10'000'000;
-}
-
-int passed = 0;
-int failed = 0;
-
-void verdict(bool good, std::string const& name, std::string const& detail = {})
-{
-    (good ? passed : failed) += 1;
-    std::printf(
-        "%s %s%s%s\n", good ? "ok    " : "FAILED", name.c_str(), detail.empty() ? "" : ": ", detail.c_str());
-}
 
 /// Of the command line.
 struct Options {
