@@ -17,6 +17,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <future>
 #include <map>
 #include <optional>
 #include <string>
@@ -266,6 +267,30 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(next == "second");
     CHECK(released);
     CHECK_FALSE(repository.inspect("x", soon).value());
+}
+
+TEMPLATE_LIST_TEST_CASE(
+    "whoever releases a lock that was broken is told that it was lost", "[contract][inspect]", Backends)
+{
+    TestType const backend;
+    auto const repository = backend.repository();
+    LockStateService const locks{repository, {.ttl = 60s}};
+    auto const break_it = [&] {
+        auto const seen = repository.inspect("x", soon).value().value();
+        CHECK(repository.break_lock("x", seen, soon).value() == Removal::removed);
+    };
+    auto lock = locks.acquire("x", {.deadline = soon});
+    break_it();
+    CHECK(lock.release().errc() == Errc::lock_lost);
+
+    auto another = locks.acquire("x", {.deadline = soon});
+    break_it();
+    std::promise<boost::system::error_code> told;
+    locks.async_release(std::move(another), [&](boost::system::error_code error) { told.set_value(error); });
+    CHECK(told.get_future().get() == Errc::lock_lost);
+
+    auto third = locks.acquire("x", {.deadline = soon});
+    CHECK(third.release());
 }
 
 TEMPLATE_LIST_TEST_CASE(

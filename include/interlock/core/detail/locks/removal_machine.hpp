@@ -54,12 +54,16 @@ public:
         INTERLOCK_ASSERT(!over_, "a removal that is over is not asked for again");
         // Another acquisition's record, behind an attempt that may have been applied: either that attempt
         // removed ours, or the lock had been lost before. Nobody can tell any more.
-        if (doubt_.open() && removed && *removed == Removal::taken)
-            removed = Failure::unknown(Errc::lock_lost);
-        else
-            doubt_.settle(removed);
-        again_at_ = TimePoint::max();
         bool const may_come = looks_again_ > 0 && removed && *removed == Removal::gone;
+        if (doubt_.open() && removed && *removed == Removal::taken) {
+            removed = Failure::unknown(Errc::lock_lost);
+        } else {
+            // No record behind such an attempt: the attempt has removed it.
+            if (doubt_.open() && removed && *removed == Removal::gone && !may_come)
+                removed = Removal::removed;
+            doubt_.settle(removed);
+        }
+        again_at_ = TimePoint::max();
         if (may_come)
             --looks_again_;
         if (may_come || was_in_vain(removed))

@@ -252,7 +252,9 @@ Outcome<void> LockTable<R>::released(
     Holder const& hold, LockStatus status, Outcome<Removal> const& removed, TimePoint now)
 {
     Errc code = removed.errc();
-    if (removed && (*removed == Removal::taken || status == LockStatus::lost))
+    // No record while the lease runs: somebody else has removed it, an operator or the store.
+    bool const broken = removed && *removed == Removal::gone && this->runtime_.now() < hold.valid_until();
+    if (removed && (broken || *removed == Removal::taken || status == LockStatus::lost))
         code = Errc::lock_lost;
     observe_release(code, hold, false, now);
     if (!removed)
