@@ -52,13 +52,13 @@ public:
     Action answered(Outcome<Removal>& removed, Moment const& moment) noexcept
     {
         INTERLOCK_ASSERT(!over_, "a removal that is over is not asked for again");
+        bool const may_come = looks_again_ > 0 && removed && *removed == Removal::gone;
         // Another acquisition's record, behind an attempt that may have been applied: either that attempt
         // removed ours, or the lock had been lost before. Nobody can tell any more.
-        bool const may_come = looks_again_ > 0 && removed && *removed == Removal::gone;
         if (doubt_.open() && removed && *removed == Removal::taken) {
             removed = Failure::unknown(Errc::lock_lost);
         } else {
-            // No record behind such an attempt: the attempt has removed it.
+            // No record behind an attempt that may have been applied: that attempt has removed it.
             if (doubt_.open() && removed && *removed == Removal::gone && !may_come)
                 removed = Removal::removed;
             doubt_.settle(removed);
