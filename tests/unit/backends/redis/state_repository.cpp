@@ -217,10 +217,10 @@ TEST_CASE(
     options.name_space = "release";
     redis::Client const client{options};
     LockStateService const locks{Repository{client}, {.ttl = 30s}};
-    auto const release = [&](auto lock, auto const& before) {
+    auto const release = [&](auto lock, auto const& before, Errc released = Errc::ok) {
         before();
         server.command({"CONFIG", "RESETSTAT"});
-        CHECK(locks.release(std::move(lock)));
+        CHECK(locks.release(std::move(lock)).errc() == released);
         CHECK(calls("delifeq") + calls("delex") == (able ? 1 : 0));
         return calls("evalsha") + calls("eval");  // the first one brings the script along
     };
@@ -239,9 +239,8 @@ TEST_CASE(
     CHECK(other.create(x, owner(2), 30s));
     other.unsubscribe(x, waiter);
     CHECK(other.remove(x, owner(2)).value() == Removal::removed);
-    CHECK(release(locks.acquire("x"), [&] {
-              CHECK(other.force_release("x").value() == Removal::removed);
-          }) == 1);
+    auto const break_it = [&] { CHECK(other.force_release("x").value() == Removal::removed); };
+    CHECK(release(locks.acquire("x"), break_it, Errc::lock_lost) == 1);
 
     // Nobody has asked that client's server yet what it can do; it is asked once.
     EfficiencyLockStateService<Stock, Repository> const efficient{
