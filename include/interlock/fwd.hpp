@@ -40,11 +40,7 @@
 
 /// In front of a declaration that only a mistake can choose: the compiler refuses it on the user's own line,
 /// in these words.
-#if defined(INTERLOCK_DOXYGEN)
-#define INTERLOCK_WRITE_INSTEAD(words)
-#else
 #define INTERLOCK_WRITE_INSTEAD(words) __attribute__((unavailable(words)))
-#endif
 
 namespace interlock {
 inline namespace v0 {
