@@ -2,11 +2,14 @@
 # cmake -D PROGRAM=<program> -D "TEST=--<arguments>" -P check_mutant.cmake
 #
 # Passes when the program, which was built with a mutant, fails that test, crashes in it, or does not end. For
-# a program of its own, not to end is to survive. Fails when the mutant survives, and when there is no such
-# test.
+# a program of its own, not to end is to survive. Fails when the mutant survives, when it was not built, and
+# when there is no such test.
 
 cmake_minimum_required(VERSION 3.23)
 
+if(NOT EXISTS "${PROGRAM}")
+    message(FATAL_ERROR "the mutant was not built: there is no ${PROGRAM}")
+endif()
 if("${TEST}" MATCHES "^--")
     separate_arguments(arguments UNIX_COMMAND "${TEST}")
 else()

@@ -16,6 +16,8 @@ refused("the mutant survives" ${CMAKE_COMMAND} -D "PROGRAM=${PROGRAM}" -D "TEST=
     -P "${CMAKE_CURRENT_LIST_DIR}/check_mutant.cmake")
 refused("there is no test" ${CMAKE_COMMAND} -D "PROGRAM=${PROGRAM}" -D "TEST=nothing of the kind"
     -P "${CMAKE_CURRENT_LIST_DIR}/check_mutant.cmake")
+refused("was not built" ${CMAKE_COMMAND} -D "PROGRAM=${WORK}/nowhere" -D "TEST=[counter]"
+    -P "${CMAKE_CURRENT_LIST_DIR}/check_mutant.cmake")
 
 set(patch "${WORK}/does_not_fit.patch")
 file(WRITE "${patch}" [[
