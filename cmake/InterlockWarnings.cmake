@@ -69,6 +69,13 @@ function(interlock_add_own_executable target)
     target_link_libraries(${target} PRIVATE interlock::interlock interlock_warnings interlock_sanitizer)
 endfunction()
 
+get_target_property(components interlock INTERLOCK_COMPONENTS)
+foreach(component IN LISTS components)
+    if(TARGET interlock_${component}_compiled)
+        target_link_libraries(interlock_${component}_compiled PRIVATE interlock_sanitizer)
+    endif()
+endforeach()
+
 option(INTERLOCK_COMPILE_ONCE
     "Examples share the compiled bodies of the library; OFF: they are header-only" ON)
 
@@ -84,7 +91,6 @@ function(interlock_compile_once target)
     get_target_property(components interlock INTERLOCK_COMPONENTS)
     foreach(component IN LISTS components)
         if(TARGET interlock::${component}_compiled)
-            target_link_libraries(interlock_${component}_compiled PRIVATE interlock_sanitizer)
             target_link_libraries(${target} PRIVATE interlock::${component}_compiled)
         endif()
     endforeach()

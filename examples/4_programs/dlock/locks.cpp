@@ -163,19 +163,6 @@ std::optional<std::string> Locks::lost() const
     return std::nullopt;
 }
 
-std::optional<std::string> Locks::lost_unheard() const
-{
-    for (auto const& lock : held_->held) {
-        auto const& name = lock.state().name;
-        auto const found = held_->repository.inspect(name, std::min(patience, lock.remaining()));
-        if (found && !*found)
-            return fmt::format("the lock {} is not held any more: somebody has broken it", name);
-        if (found && (*found)->token != lock.fencing_token())
-            return fmt::format("the lock {} is held by {} now", name, (*found)->holder);
-    }
-    return std::nullopt;
-}
-
 void Locks::when_lost(std::function<void()> const& then)
 {
     for (auto const& lock : held_->held)
@@ -193,8 +180,14 @@ Locks::GivenBack Locks::give_back()
         if (released)
             continue;
         auto& said = released.errc() == il::Errc::lock_lost ? all.lost : all.objection;
-        if (!said)
-            said = fmt::format("the lock {} ({})", name, released.failure().message());
+        if (said)
+            continue;
+        said = fmt::format("the lock {} ({})", name, released.failure().message());
+        if (released.errc() != il::Errc::lock_lost)
+            continue;
+        if (auto const now = held_->repository.inspect(name, patience))
+            all.lost = *now ? fmt::format("the lock {} is held by {} now", name, (*now)->holder)
+                            : fmt::format("the lock {} is not held any more: somebody has broken it", name);
     }
     return all;
 }

@@ -64,9 +64,6 @@ public:
     /// Calls `then` from another thread when one of them is lost, once for each at most, until they are given
     /// back.
     void when_lost(std::function<void()> const& then);
-    /// Asks the store: one trip for each lock. Why one of them is not ours any more, although nobody has told
-    /// us so yet; nothing: all are ours, or the store does not answer.
-    std::optional<std::string> lost_unheard() const;
     /// What giving the locks back came to. Nothing in it: they were ours until then, and are free.
     struct GivenBack {
         std::optional<std::string> lost;       ///< one of them was not ours any more

@@ -59,8 +59,6 @@ public:
             hold_on(begun + options_.at_least);
         // Who breaks a lock is heard of at its next renewal, or here.
         auto lost = locks_.lost();
-        if (!lost && !lost_)
-            lost = locks_.lost_unheard();
         auto const given_back = locks_.give_back();
         if (!lost)
             lost = given_back.lost;
