@@ -260,7 +260,7 @@ public:
     std::size_t waiter_count() const noexcept { return store_->waiter_count(); }
 
 private:
-    friend Members;
+    friend CommittingVerbs<StateRepository, T>;
     friend joint_store;
 
     /// Of one key: without a list.

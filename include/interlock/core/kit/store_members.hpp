@@ -422,13 +422,13 @@ private:
     Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
 };
 
-/// `Insert`, `CompareAndSet` and `Erase` for a store that carries out `Commit`: each is a commit of one
-/// change without an operation. Where one change has a shorter way, the store's own `change(Change<T>&,
-/// Deadline)` takes the place of the one here. A store that derives from this says `using
-/// CommittingMembers<...>::carry_out;`. **Outcomes, thread safety, cost.** Those of `Commit`; a version below
-/// 1 is `invalid_argument` and asks nobody.
-template <class Derived, class T, class K>
-class CommittingMembers : public StoreMembers<Derived, T, K> {
+/// `Insert`, `CompareAndSet` and `Erase` for whatever carries out `Commit`: each is a commit of one change
+/// without an operation. Where one change has a shorter way, the store's own `change(Change<T>&, Deadline)`
+/// takes the place of the one here. Whoever derives from this says `using CommittingVerbs<...>::carry_out;`.
+/// **Outcomes, thread safety, cost.** Those of `Commit`; a version below 1 is `invalid_argument` and asks
+/// nobody.
+template <class Derived, class T>
+class CommittingVerbs {
 public:
     Outcome<Version> carry_out(verb::Insert<T> const& insert, Deadline deadline) const
     {
@@ -461,9 +461,10 @@ public:
             {.key = &erase.key, .kind = ChangeKind::erase, .version = erase.version}, deadline);
     }
 
+protected:
+    CommittingVerbs() = default;
+
 private:
-    friend Derived;
-    CommittingMembers() = default;
     Derived const& self() const noexcept { return static_cast<Derived const&>(*this); }
 
     Outcome<Version> change(Change<T> change, Deadline deadline) const
@@ -473,6 +474,14 @@ private:
             return std::move(done).failure();
         return change.version;
     }
+};
+
+/// The named members of a store that carries out `Commit`, and the verbs that are commits of one change. A
+/// store that derives from this says `using CommittingMembers<...>::carry_out;`.
+template <class Derived, class T, class K>
+class CommittingMembers : public StoreMembers<Derived, T, K>, public CommittingVerbs<Derived, T> {
+    friend Derived;
+    CommittingMembers() = default;
 };
 
 }  // namespace v0

@@ -79,8 +79,7 @@ public:
         operator Versioned<T>() const { return {*entry.value, entry.version}; }  // NOLINT
     };
 
-    // ---- values
-    // ----------------------------------------------------------------------------------------------
+    // ---- values ---------------------------------------------------------------------------------
 
     /// A copy of the value and its version, or `not_found`.
     Outcome<Versioned<T>> load(Key const& key)
@@ -205,8 +204,7 @@ public:
         std::uint64_t wanted_;
     };
 
-    // ---- operation records
-    // -----------------------------------------------------------------------------------
+    // ---- operation records ----------------------------------------------------------------------
 
     /// The record of an operation id, as long as it is kept.
     std::optional<OperationRecord> find_operation(Key const& home, OperationId const& id)

@@ -63,9 +63,8 @@ public:
             return std::nullopt;
         return Failure{
             Errc::misconfigured,
-            "postgres: the repositories of a JointRepository have different pools, and one transaction is "
-            "one "
-            "connection of one pool: make all of them from the same postgres::Pool"};
+            "postgres: the repositories of a JointRepository have different pools, and one "
+            "transaction is one connection of one pool: make all of them from the same postgres::Pool"};
     }
     template <class... Q>
     static Outcome<CommitResult> commit(JointCommit<Q...> const& commit, Deadline deadline)

@@ -14,6 +14,7 @@
 #include <interlock/core/detail/transaction/call_arguments.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/place.hpp>
+#include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/fwd.hpp>
 
@@ -49,7 +50,7 @@ inline constexpr bool joint_records =
 
 /// A shared handle of the repositories `R`.
 template <class... R>
-class JointVerbs {
+class JointVerbs : public CommittingVerbs<JointVerbs<R...>, JointState<R...>> {
     using First = std::tuple_element_t<0, std::tuple<R...>>;
     template <std::size_t I>
     using Part = std::tuple_element_t<I, std::tuple<R...>>;
@@ -58,39 +59,13 @@ class JointVerbs {
 public:
     using value_type = JointState<R...>;
 
-    // ---- verbs: what a policy asks, each of the repository that its key belongs to ----------------------------------------------------------------------------------
+    // ---- verbs, each asked of the repository that its key belongs to -----------------------------
+    using CommittingVerbs<JointVerbs, JointState<R...>>::carry_out;
 
     Outcome<Versioned<value_type>> carry_out(verb::Load<value_type> const& load, Deadline deadline) const
     {
         return in_part<Versioned<value_type>>(load.key, [&](auto place, Key const& key) {
             return this->template load_from<place>(key, deadline);
-        });
-    }
-    Outcome<Version> carry_out(verb::Insert<value_type> const& insert, Deadline deadline) const
-    {
-        return change(
-            {.key = &insert.key,
-             .kind = ChangeKind::write,
-             .version = no_version,
-             .value = &insert.value,
-             .stored = insert.stored},
-            deadline);
-    }
-    Outcome<Version> carry_out(verb::CompareAndSet<value_type> const& write, Deadline deadline) const
-    {
-        return change(
-            {.key = &write.key,
-             .kind = ChangeKind::write,
-             .version = write.version,
-             .value = &write.value,
-             .before = write.before,
-             .stored = write.stored},
-            deadline);
-    }
-    Outcome<Version> carry_out(verb::Erase const& erase, Deadline deadline) const
-    {
-        return in_part<Version>(erase.key, [&](auto place, Key const& key) {
-            return this->template part<place>().carry_out(verb::Erase{key, erase.version}, deadline);
         });
     }
     /// All of the changes in one step. Those of one repository alone are that repository's own commit.
@@ -228,15 +203,6 @@ protected:
                 place_of(part<I>()));
         return std::move(loaded).failure();
     }
-    Outcome<Version> change(Change<value_type> change, Deadline deadline) const
-    {
-        auto done =
-            carry_out(verb::Commit<value_type>{std::span<Change<value_type>>{&change, 1}, nullptr}, deadline);
-        if (!done)
-            return std::move(done).failure();
-        return change.version;
-    }
-
     JointMark mark_of(std::size_t index) const noexcept { return {shared_->places[index], index}; }
 
     /// The mark of the keys in the repository that `named` names; nowhere, where that is none of these.
