@@ -16,9 +16,11 @@
 #include "support/postgres_tables.hpp"
 #include "support/threads.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -506,6 +508,71 @@ TEST_CASE("a large append is made in parts, and once", "[postgres][events]")
     auto const bad = f.events.append(il::Key{"sku-1"}, il::Expected::any(), many);
     CHECK(bad.errc() == il::Errc::invalid_argument);
     CHECK_THAT(bad.detail(), ContainsSubstring("must be UTF-8"));
+}
+
+/// Stores `count` events in partition 0, by the server itself, which then knows how many they are.
+void fill(std::string const& table, int count)
+{
+    interlock_test::sql(
+        {"INSERT INTO " + table +
+             " (partition, position, stream, number, id, type, version, data, correlation, cause, "
+             "traceparent, "
+             "writer, append, recorded_at) SELECT 0, nextval('" +
+             table + "_position_0'), 's', i, i::text, 'stock.sold', 1, '', '', '', '', '', NULL, now() " +
+             "FROM generate_series(1, " + std::to_string(count) + ") i",
+         "ANALYZE " + table});
+}
+
+TEST_CASE("a read gives as many events as it was asked for", "[postgres][events]")
+{
+    Fixture const f;
+    constexpr il::Position last = 100'020;
+    fill(f.pool.options().name_space + "_event", last);
+    CHECK(f.events.read(0, 7, 0).errc() == il::Errc::invalid_argument);
+    // Each text has a bound, a power of ten, for one row more than is asked for.
+    for (std::size_t const limit : {1, 8, 9, 10, 98, 99, 100, 999, 9'999}) {
+        CAPTURE(limit);
+        auto const page = f.events.read(0, 7, limit).value();
+        REQUIRE(page.events.size() == limit);
+        CHECK(page.events.front().position == 8);
+        CHECK(page.events.back().position == static_cast<il::Position>(7 + limit));
+        CHECK(page.next == page.events.back().position);
+        CHECK(page.more);
+        auto const rest = f.events.read(0, last - static_cast<il::Position>(limit), limit).value();
+        CHECK(rest.events.size() == limit);
+        CHECK_FALSE(rest.more);
+    }
+    for (std::size_t const limit : {std::size_t{99'999}, std::size_t{1} << 17, SIZE_MAX}) {
+        CAPTURE(limit);
+        auto const page = f.events.read(0, 7, limit).value();
+        CHECK(page.events.size() == std::min(limit, std::size_t{100'000}));
+        CHECK(page.events.back().position == page.next);
+        CHECK(page.more);
+    }
+}
+
+TEST_CASE("a read of a large log is not planned anew each time", "[postgres][events]")
+{
+    Fixture const f;
+    fill(f.pool.options().name_space + "_event", 20'000);
+    auto options = f.pool.options();
+    options.max_connections = 1;  // so that all statements are in one session
+    pg::Pool const one{options};
+    pg::EventRepository const events{one};
+    auto const planned = [&] {
+        return one
+            .query(
+                "SELECT coalesce(sum(custom_plans), 0)::bigint FROM pg_prepared_statements "
+                "WHERE statement LIKE '%LIMIT%'")
+            .value<std::int64_t>();
+    };
+    for (std::size_t const limit : {1, 10, 100, 256, 1'000}) {
+        CAPTURE(limit);
+        auto const before = planned();
+        for (int i = 0; i < 20; ++i)
+            REQUIRE(events.read(0, i, limit).value().events.size() == limit);
+        CHECK(planned() - before <= 5);  // so often the server tries whether it pays to know the parameters
+    }
 }
 
 TEST_CASE("an asynchronous operation records as another one does", "[postgres][events]")

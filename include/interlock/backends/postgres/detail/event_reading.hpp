@@ -24,6 +24,7 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/outcome.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -114,8 +115,12 @@ Outcome<JudgedPage> judge_page(
 struct PartitionStatements {
     PartitionStatements(EventTable const& log, unsigned partition);
 
-    Statement read;       ///< behind a position, at most so many rows; one row at least if it is there
-    Statement appenders;  ///< the transactions that may append
+    /// Reads behind a position, at most `rows` rows; one row at least if the partition is there. `rows`: 1 to
+    /// a million.
+    Statement const& read(std::size_t rows) const noexcept;
+
+    std::array<Statement, 6> reads;  // of at most 10, 100, ... rows
+    Statement appenders;             ///< the transactions that may append
     Statement read_stream;
     Statement extent;
     Statement look;        ///< a stream's last number, and an append by its id; see `AppendColumn`

@@ -156,7 +156,7 @@ Outcome<EventPage> BasicEventRepository<R>::carry_out(verb::ReadEvents const& re
         detail::Batch batch;
         if (asks)  // first, so that the snapshot of the rows comes behind it
             batch.add(statements.appenders);
-        batch.add(statements.read, detail::read_params(read.after, limit));
+        batch.add(statements.read(limit + 1), detail::read_params(read.after, limit));
         auto replies = shared_->pool->execute(batch, detail::Access::read, until);
         if (!replies)
             return std::move(replies).failure();

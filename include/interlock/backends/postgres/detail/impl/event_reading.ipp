@@ -71,14 +71,24 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
 {
     auto const statement = [&](std::string_view text) { return Statement{log.line(text, partition)}; };
     auto const columns = std::string(event_columns);
-    // One snapshot for the rows, the highest position, and how far is trimmed.
-    read = statement(
-        R"(SELECT p.trimmed, greatest(p.trimmed,
+    // One snapshot for the rows, the highest position, and how far is trimmed. For a plan that serves every
+    // parameter, the server supposes that `LIMIT $2` lets a tenth of the rows through. In a large log it
+    // would find that plan dear, and plan each read anew, which takes longer than a short read. So the rows
+    // are bounded twice: by the power of ten that is not below the parameter, which stands in the text, and
+    // by the parameter. A tenth of that power is not more than is read, so one plan serves all reads.
+    std::string bound{"1"};
+    for (auto& read : reads) {
+        bound += '0';
+        read = statement(
+            R"(SELECT p.trimmed, greatest(p.trimmed,
         (SELECT max(position) FROM {table} WHERE partition = {partition})), e.*
-        FROM {partitions} p LEFT JOIN LATERAL (SELECT )" +
-        columns +
-        R"( FROM {table} WHERE partition = {partition} AND position > greatest($1::bigint, p.trimmed)
-        ORDER BY position LIMIT $2::bigint) e ON true WHERE p.partition = {partition} ORDER BY e.position)");
+        FROM {partitions} p LEFT JOIN LATERAL (SELECT * FROM (SELECT )" +
+            columns +
+            R"( FROM {table} WHERE partition = {partition} AND position > greatest($1::bigint, p.trimmed)
+        ORDER BY position LIMIT )" +
+            bound + R"() b ORDER BY position LIMIT $2::bigint) e ON true WHERE p.partition = {partition}
+        ORDER BY e.position)");
+    }
     appenders = statement(R"(SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory'
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND classid = {log} AND objsubid = 2)");
@@ -131,6 +141,14 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
     trim_apart = statement(gone + R"( INSERT INTO {streams} AS s (stream, number)
         SELECT stream, max(number) FROM gone GROUP BY stream
         ON CONFLICT (stream) DO UPDATE SET number = greatest(s.number, excluded.number))");
+}
+
+INTERLOCK_DECL Statement const& PartitionStatements::read(std::size_t rows) const noexcept
+{
+    std::size_t at = 0;
+    for (std::size_t bound = 10; bound < rows && at + 1 < reads.size(); bound *= 10)
+        ++at;
+    return reads[at];
 }
 
 INTERLOCK_DECL Outcome<Event> event_of(
