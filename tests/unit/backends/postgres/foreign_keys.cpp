@@ -505,4 +505,120 @@ TEST_CASE(
     CHECK(nested == Errc::would_deadlock);
 }
 
+/// A type, a key that a column of it can hold, and one that it cannot, though the type's input would make the
+/// first of the second.
+std::vector<Spelled> const& cut_keys()
+{
+    static std::vector<Spelled> const all = [] {
+        std::string const long_name(63, 'n');
+        return std::vector<Spelled>{
+            {"name", long_name, long_name + "x"},
+            {"long_name", long_name, long_name + "x"},
+            {"name[]", "{" + long_name + ",b}", "{" + long_name + "x,b}"},
+            {"\"char\"", "a", "ab"},
+            {"\"char\"[]", "{a,b}", "{a,bc}"},
+            {"varchar(3)", "abc", "abc "},
+            {"varchar(3)", "äöü", "äöü  "},
+            {"short_code", "abc", "abc "},
+            {"varchar(3)[]", "{abc}", "{\"abc \"}"},
+            {"char(3)", "abc", "abcd"},
+            {"bit(4)", "0101", "01011"},
+            {"varbit(4)", "0101", "01011"},
+            {"numeric(4,1)", "1.1", "1.06"},
+            {"price", "1.10", "1.104"},
+            {"numeric(4,1)[]", "{1.1}", "{1.06}"},
+            {"timestamptz(0)", "2024-01-05 12:00:00+00", "2024-01-05 12:00:00.3+00"},
+            {"timestamp(1)", "2024-01-05 12:00:00.3", "2024-01-05 12:00:00.29"},
+            {"time(0)", "12:00:00", "12:00:00.1"},
+            {"timetz(0)", "12:00:00+00", "12:00:00.1+00"},
+            {"interval(0)", "1 second", "1.2 seconds"},
+            {"interval day", "1 day", "1 day 5 hours"},
+            {"timestamp(0)[]", "{2024-01-05}", "{2024-01-05 00:00:00.2}"},
+        };
+    }();
+    return all;
+}
+
+TEST_CASE("a key that its column would cut or round names no row", "[postgres][foreign_keys]")
+{
+    sql(
+        {"CREATE DOMAIN long_name AS name", "CREATE DOMAIN short_code AS varchar(3) CHECK (VALUE <> '')",
+         "CREATE DOMAIN amount AS numeric(6,2)", "CREATE DOMAIN price AS amount CHECK (VALUE > 0)"});
+    auto const count = [](Part& part) { return ++part.n; };
+    for (auto const& key : cut_keys()) {
+        INFO(key.type << " " << key.other);
+        auto const pool = fresh_pool();
+        auto const table = pool.options().name_space + "_parts";
+        sql(
+            {"CREATE TABLE " + table + " (id " + key.type +
+                 " PRIMARY KEY, n int NOT NULL DEFAULT 0, version bigint NOT NULL DEFAULT 1)",
+             "INSERT INTO " + table + " (id) VALUES ('" + key.one + "')"});
+        postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "id"}};
+        CHECK(parts.load(key.other).errc() == Errc::not_found);
+        CHECK(parts.compare_and_set(key.other, 1, Part{key.other, 1}).errc() == Errc::not_found);
+        CHECK(parts.erase(key.other, 1).errc() == Errc::not_found);
+        auto const use = [&](auto policy) {
+            TransactionService const service{policy, parts};
+            OperationId const id{"count"};
+            CHECK(service.try_do_in_transaction(key.other, count).errc() == Errc::not_found);
+            auto const before = service.try_do_in_transaction(key.one, count);
+            REQUIRE(before);
+            CHECK(service.try_do_in_transaction(id, key.other, count).errc() == Errc::not_found);
+            policy.missing = Missing::create;
+            TransactionService const creating{policy, parts};
+            for (int i = 0; i < 2; ++i) {
+                auto const refused =
+                    creating.try_do_in_transaction(Part{key.other, 0}, count, {.deadline = 20s});
+                CHECK(refused.errc() == Errc::invalid_argument);
+                CHECK_THAT(refused.detail(), Catch::EndsWith(table + ".id"));
+            }
+            CHECK(service.try_do_in_transaction(key.one, count).value() == *before + 1);
+        };
+        use(OptimisticVersioning{});
+        use(PessimisticRowLock{});
+        use(SetNxLock{});
+        CHECK(parts.insert(Part{key.other, 0}).errc() == Errc::invalid_argument);
+        CHECK(parts.insert(Part{key.one, 0}).errc() == Errc::already_exists);
+        auto const held = LockStateService{parts}.try_acquire(key.one);
+        CHECK(held);
+        CHECK(LockStateService{parts}.try_acquire(key.other));
+        CHECK_FALSE(LockStateService{parts}.try_acquire(key.one));
+        CHECK(
+            interlock_test::postgres_server().command("SELECT count(*) || ' ' || sum(n) FROM " + table) ==
+            "1 6");
+        sql({"DELETE FROM " + table});
+        CHECK(parts.insert(Part{key.other, 0}).errc() == Errc::invalid_argument);
+        CHECK(parts.insert(Part{key.one, 0}));
+        CHECK(parts.load(key.one));
+    }
+}
+
+TEST_CASE("a column that cuts is told within a key of several columns", "[postgres][foreign_keys]")
+{
+    auto const pool = fresh_pool();
+    auto const table = pool.options().name_space + "_slots";
+    sql(
+        {"CREATE TABLE " + table +
+         " (device uuid, code name, n int NOT NULL, version bigint NOT NULL DEFAULT 1, "
+         "PRIMARY KEY (device, code))"});
+    postgres::StateRepository<Slot> const slots{pool, {.table = table, .key = "device, code"}};
+    std::string const device = "7f1c9a52-0d1e-4b9c-8a37-0c2f5e6d7b81";
+    std::string const code(63, 'c');
+    REQUIRE(slots.insert(Slot{device, code, 0}));
+    CHECK(slots.insert(Slot{device, code + "d", 0}).errc() == Errc::invalid_argument);
+    std::tuple const one{device, code};
+    std::tuple const other{device, code + "d"};
+    auto const count = [](Slot& slot) { return ++slot.n; };
+    TransactionService const service{SetNxLock{}, slots};
+    OperationId const id{"count"};
+    CHECK(service.try_do_in_transaction(id, one, count).value() == 1);
+    CHECK(service.try_do_in_transaction(id, other, count).errc() == Errc::not_found);
+    CHECK(service.try_do_in_transaction(keys(one, other), [](Slot&, Slot&) {}).errc() == Errc::not_found);
+    LockStateService const locks{slots};
+    auto const held = locks.acquire(Slot{device, code, 0});  // the call before may still give it back
+    CHECK(held);
+    CHECK_FALSE(LockStateService{slots}.try_acquire(Slot{device, code, 0}));
+    CHECK(LockStateService{slots}.acquire(Slot{device, code + "d", 0}));
+}
+
 }  // namespace postgres_foreign_keys_test

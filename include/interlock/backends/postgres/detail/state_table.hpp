@@ -115,12 +115,12 @@ public:
         if constexpr (is_key_type<K>) {
             std::size_t i = 0;
             for_each_part(K(KeyTraits<K>::decode(key.bytes())), [&](auto const& part) {
-                using Part = std::remove_cvref_t<decltype(part)>;
+                using PartOfKey = std::remove_cvref_t<decltype(part)>;
                 auto const column = i++;
-                if constexpr (std::is_integral_v<Part> && !std::is_same_v<Part, bool>)
+                if constexpr (std::is_integral_v<PartOfKey> && !std::is_same_v<PartOfKey, bool>)
                     good = good && std::cmp_less_equal(part, known.table.key_most[column]) &&
                            std::cmp_greater_equal(part, -known.table.key_most[column] - 1);
-                else if constexpr (std::is_convertible_v<Part const&, std::string_view>)
+                else if constexpr (std::is_convertible_v<PartOfKey const&, std::string_view>)
                     good = good &&
                            (known.table.key_forms[column].type == ColumnForm::Type::bytes || is_utf8(part));
             });
@@ -188,9 +188,9 @@ public:
             is_key_type<K> && std::is_same_v<std::remove_cvref_t<decltype(StateTraits<T>::key(value))>, K>) {
             std::size_t i = 0;
             for_each_part(StateTraits<T>::key(value), [&](auto const& part) {
-                using Part = std::remove_cvref_t<decltype(part)>;
+                using PartOfKey = std::remove_cvref_t<decltype(part)>;
                 if (initial && made[i] == '1')
-                    initial = interlock::detail::surely_equal(part, Part{});
+                    initial = interlock::detail::surely_equal(part, PartOfKey{});
                 ++i;
             });
         } else {

@@ -71,6 +71,22 @@ struct KeyPart {
     bool is_number{false};   ///< they are those of `KeyTraits<std::int64_t>`
 };
 
+/// How a column of a key takes the text of a key. Some types cut a text that is too long for them, or round
+/// a number, and say nothing: `name` has 63 bytes, `"char"` has one, numeric(10,2) has two places. The key
+/// would then name a row that has another key.
+struct KeyFit {
+    /// The cast to a type that takes every text as it is; empty: nothing has to be looked at.
+    std::string whole{};
+    std::string narrow{};  ///< the cast from that type to the column's, with its length or scale
+    /// The type itself cuts, so that a row must be compared in the type `whole`, too.
+    bool cuts{false};
+
+    /// The condition that the column has the value of `parameter`.
+    std::string equals(std::string_view column, std::string_view parameter) const;
+    /// What an insert writes; the statement fails with 22001 if the column cannot hold the value unchanged.
+    std::string value(std::string_view parameter) const;
+};
+
 /// Where a repository's states are. All names but the first are quoted where they need it, so they stand in
 /// statements as they are.
 struct Table {
@@ -105,6 +121,7 @@ struct Table {
     /// column of the key. Empty: the key's own bytes, because they are the same however the key is spelled.
     std::vector<KeyPart> record_key;
     std::vector<ColumnForm> key_forms{};  ///< for each column of the key: how its values cross
+    std::vector<KeyFit> key_fits;         ///< likewise: how it takes a text; empty in the library's own table
     /// For each column of the key: the largest number that it takes; all but that of an integer take all.
     std::vector<std::int64_t> key_most{};
     /// The condition that makes a row one of the repository's, in parentheses behind AND; or empty.

@@ -37,9 +37,11 @@ struct ColumnFacts {
     std::uint32_t type_oid{};  ///< of the column's own type, perhaps a domain
     std::string base;          ///< the type under all domains, quoted, with its schema: for casts
     std::uint32_t base_oid{};  ///< of that type
-    char base_kind{};          ///< `pg_type.typtype` of it
-    char base_category{};      ///< `pg_type.typcategory` of it: `A` for arrays
-    std::string labels;        ///< of an SQL enum, in order: the text of an array
+    /// That type with the column's length, scale or precision, as a cast names it; empty: it has none.
+    std::string limited;
+    char base_kind{};      ///< `pg_type.typtype` of it
+    char base_category{};  ///< `pg_type.typcategory` of it: `A` for arrays
+    std::string labels;    ///< of an SQL enum, in order: the text of an array
     /// Equal values of it may have several texts even as the server writes them: arrays, ranges, rows, jsonb,
     /// and types that extensions and users have made. The server makes equal hashes of equal values.
     bool hashed{false};

@@ -382,7 +382,7 @@ inline constexpr std::array bytes_of_types{
 /// Whether a type of this oid is one of texts without blanks at the end that do not count.
 INTERLOCK_DECL bool is_text(std::uint32_t oid) noexcept
 {
-    return oid == 25 || oid == 1043 || oid == 19;
+    return oid == 25 || oid == 1043 || oid == 19 || oid == 18;
 }
 
 INTERLOCK_DECL bool is_integer(ColumnFacts const& column) noexcept
@@ -399,9 +399,45 @@ INTERLOCK_DECL bool spelled_one_way(ColumnFacts const& column, KeyPartKind kind)
            (kind == KeyPartKind::text && column.base_oid == type_oid::bytea);
 }
 
+/// How the column takes the text of a key.
+INTERLOCK_DECL KeyFit key_fit(ColumnFacts const& column)
+{
+    switch (column.base_oid) {
+    case 18:  // "char"
+    case 19:  // name
+    case 28:  // xid: a number without its upper bits, before PostgreSQL 16
+        return {"::text", joined_text({"::", column.base}), true};
+    case 1002:  // "char"[]
+    case 1003:  // name[]
+        return {"::text[]", joined_text({"::", column.base}), true};
+    default: break;
+    }
+    if (column.limited.empty())
+        return {};
+    auto const narrow = joined_text({"::", column.limited});
+    switch (column.base_oid) {
+    case 1043: return {"::text", narrow};  // blanks at the end are cut
+    case 1015:                             // varchar[]
+    case type_oid::numeric:
+    case type_oid::timestamp:
+    case type_oid::timestamptz:
+    case 1083:  // time
+    case 1266:  // timetz
+    case 1186:  // interval
+    case 1231:  // and arrays of these
+    case 1115:
+    case 1185:
+    case 1183:
+    case 1270:
+    case 1187: return {joined_text({"::", column.base}), narrow};
+    default: return {};  // the server refuses what does not fit
+    }
+}
+
 INTERLOCK_DECL KeyPart key_part(ColumnFacts const& column)
 {
-    KeyPart part{joined_text({"::", column.base}), {}, is_integer(column)};
+    auto const fit = key_fit(column);
+    KeyPart part{fit.cuts ? fit.whole : joined_text({"::", column.base}), {}, is_integer(column)};
     auto const known = std::find_if(bytes_of_types.begin(), bytes_of_types.end(), [&](auto const& type) {
         return type.oid == column.base_oid;
     });
@@ -518,6 +554,7 @@ INTERLOCK_DECL Outcome<Table> fitted(
     for (auto const& name : table.key) {
         auto const& column = *facts.column(unquoted(name));
         table.key_forms.push_back(form_of_key(column));
+        table.key_fits.push_back(key_fit(column));
         table.key_most.push_back(
             column.base_oid == type_oid::smallint  ? std::numeric_limits<std::int16_t>::max()
             : column.base_oid == type_oid::integer ? std::numeric_limits<std::int32_t>::max()

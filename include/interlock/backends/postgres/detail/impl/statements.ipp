@@ -46,12 +46,39 @@ INTERLOCK_DECL std::string joined(std::vector<std::string> const& names)
     return out;
 }
 
+INTERLOCK_DECL std::string KeyFit::equals(std::string_view column, std::string_view parameter) const
+{
+    if (!cuts)
+        return joined_text({column, " = ", parameter});
+    // By the first condition an index finds the row.
+    return joined_text(
+        {column, " = ", parameter, whole, narrow, " AND ", column, whole, " = ", parameter, whole});
+}
+
+INTERLOCK_DECL std::string KeyFit::value(std::string_view parameter) const
+{
+    if (whole.empty())
+        return std::string(parameter);
+    // What fails is not a constant, so that the planner cannot evaluate it early.
+    return joined_text(
+        {"CASE WHEN ", parameter, whole, narrow, whole, " = ", parameter, whole, " THEN ", parameter, whole,
+         narrow, " ELSE (pg_catalog.bpchar((", parameter, whole, "::text || 'xx')::bpchar, 5, false))::text",
+         narrow, " END"});
+}
+
+/// The condition that the column `i` of the key of the row `t` is `parameter`.
+INTERLOCK_DECL std::string is_part(Table const& t, std::size_t i, std::string_view parameter)
+{
+    auto const column = joined_text({"t.", t.key[i]});
+    return t.key_fits.empty() ? KeyFit{}.equals(column, parameter) : t.key_fits[i].equals(column, parameter);
+}
+
 /// The condition that the row `t` is the one which `key` names.
 INTERLOCK_DECL std::string has_key(Table const& t, std::vector<std::string> const& key)
 {
     std::string out;
     for (std::size_t i = 0; i < key.size(); ++i)
-        append(out, {i == 0 ? "t." : " AND t.", t.key[i], " = ", key[i]});
+        append(out, {i == 0 ? "" : " AND ", is_part(t, i, key[i])});
     return out + t.where;
 }
 
@@ -117,7 +144,7 @@ public:
         };
         for (std::size_t i = 0; i < table_.key.size(); ++i)
             if (made[i] == '0')
-                add(table_.key[i], parameters_.next(table_.key_type));
+                add(table_.key[i], key_value(i, parameters_.next(table_.key_type)));
         if (!table_.first_version.empty())
             add(table_.version, table_.first_version);
         if (with_operation_)
@@ -256,8 +283,8 @@ private:
         words_.set("told", told("t."));
         std::string own;  // key of the state
         if (action_ == RowAction::update_respelled)
-            for (auto const& column : table_.key)
-                append(own, {" AND t.", column, " = ", parameters_.next(table_.key_type)});
+            for (std::size_t i = 0; i < table_.key.size(); ++i)
+                append(own, {" AND ", is_part(table_, i, parameters_.next(table_.key_type))});
         words_.set("own", std::move(own));
         words_.set("here", words_.line("WHERE {is_key} AND {seen} = {expected}{own}{only}{allowed}"));
         if (action_ == RowAction::erase)
@@ -276,7 +303,9 @@ private:
         // Whoever holds the row lock of a key without a value holds this advisory lock.
         words_.set("lock_number", parameters_.lock_number(table_));
         std::string names = joined(table_.key);
-        std::string values = joined(key_);
+        std::string values;
+        for (std::size_t i = 0; i < key_.size(); ++i)
+            append(values, {i == 0 ? "" : ", ", key_value(i, key_[i])});
         if (!table_.first_version.empty()) {  // else the server sets it
             append(names, {", ", table_.version});
             append(values, {", ", table_.first_version});
@@ -327,6 +356,12 @@ private:
         set_returned_lock();
         return words_.line(
             "UPDATE {table} t SET {set} {here} RETURNING {seen} AS version{stream_lock}{told}");
+    }
+
+    /// What an insert writes into the column `i` of the key.
+    std::string key_value(std::size_t i, std::string_view parameter) const
+    {
+        return table_.key_fits.empty() ? std::string(parameter) : table_.key_fits[i].value(parameter);
     }
 
     bool writes(std::size_t column) const noexcept

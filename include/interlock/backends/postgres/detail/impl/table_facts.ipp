@@ -69,12 +69,15 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
     a.attnotnull, has_column_privilege(c.oid, a.attnum, 'INSERT'),
     has_column_privilege(c.oid, a.attnum, 'UPDATE'), b.typcategory,
     CASE WHEN b.typtype = 'e' THEN ARRAY(SELECT e.enumlabel FROM pg_catalog.pg_enum e
-        WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder) END, o.early, o.late, o.at_commit
+        WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder) END,
+    CASE WHEN s.mod <> -1 THEN format_type(b.oid, s.mod) END, o.early, o.late, o.at_commit
 FROM c CROSS JOIN o JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
-JOIN pg_catalog.pg_type b ON b.oid = (WITH RECURSIVE d AS (SELECT t.oid, t.typtype, t.typbasetype
-    FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
-    UNION ALL SELECT t.oid, t.typtype, t.typbasetype FROM d JOIN pg_catalog.pg_type t
-    ON d.typtype = 'd' AND t.oid = d.typbasetype) SELECT d.oid FROM d WHERE d.typtype <> 'd')
+CROSS JOIN LATERAL (WITH RECURSIVE d AS (SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod,
+    a.atttypmod AS mod FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
+    UNION ALL SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, d.typtypmod FROM d
+    JOIN pg_catalog.pg_type t ON d.typtype = 'd' AND t.oid = d.typbasetype)
+    SELECT d.oid, d.mod FROM d WHERE d.typtype <> 'd') s
+JOIN pg_catalog.pg_type b ON b.oid = s.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_catalog.pg_namespace ln ON ln.oid = l.collnamespace)";
@@ -143,6 +146,7 @@ INTERLOCK_DECL ColumnFacts column_facts(Reply const& reply, std::size_t row, std
     column.may_update = reply.boolean(row, at + 13);
     column.base_category = first_char(reply.text(row, at + 14));
     column.labels = reply.text(row, at + 15);
+    column.limited = reply.null(row, at + 16) ? std::string() : std::string(reply.text(row, at + 16));
     return column;
 }
 

@@ -57,7 +57,11 @@ std::string TableCore<R>::refused_part(
             continue;
         if (!parts[i].is_utf8())
             return column->name;
-        batch.add(joined_text({"SELECT $1::", column->type}), std::move(parts[i]));
+        auto const& fit = known.table.key_fits[i];
+        batch.add(
+            joined_text(
+                {"SELECT ", fit.whole.empty() ? joined_text({"$1::", column->type}) : fit.value("$1")}),
+            std::move(parts[i]));
         asked.push_back(column->name);
     }
     if (batch.size() == 0)
