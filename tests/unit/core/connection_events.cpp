@@ -8,7 +8,10 @@
 #include "support/connection_notes.hpp"
 
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -68,6 +71,41 @@ TEST_CASE("a pool tells of its connections and of those who wait", "[core][conne
     CHECK(pool.take(in(10s), fresh, refuse).errc() == Errc::unavailable);
     CHECK(notes.words().back() == "some_sql failed");
     CHECK(notes.waits().back().result == Errc::unavailable);
+}
+
+/// A runtime in which a wait ends at its deadline, and just before that somebody gives a connection back.
+struct LastMoment {
+    struct World {
+        TimePoint now{};
+        std::function<void()> before_the_end;
+    };
+    TimePoint now() const noexcept { return world->now; }
+    std::uint64_t generation() const noexcept { return 0; }
+    template <class Condition>
+    void wait_until(Condition&, std::unique_lock<std::mutex>& lock, TimePoint until) const
+    {
+        lock.unlock();
+        world->before_the_end();
+        lock.lock();
+        world->now = until;
+    }
+    World* world;
+};
+
+TEST_CASE("who gets a connection too late hears that all were in use", "[core][connection_pool]")
+{
+    LastMoment::World world;
+    world.now = TimePoint{} + 100s;
+    ConnectionPool<Connection, LastMoment> pool{"somewhere", 1, 1, LastMoment{&world}};
+    auto const open = [] { return Outcome<std::unique_ptr<Connection>>{std::make_unique<Connection>()}; };
+    bool fresh = false;
+    auto lease = pool.take(world.now + 1s, fresh, open).value();
+    world.before_the_end = [&] { lease.release(); };
+    auto const late = pool.take(world.now + 2s, fresh, open);
+    CHECK(late.errc() == Errc::overloaded);
+    CHECK(late.detail().find("all connections are in use") != std::string::npos);
+    // Who did not wait is late by itself.
+    CHECK(pool.take(world.now, fresh, open).errc() == Errc::deadline_exceeded);
 }
 
 }  // namespace connection_events_test

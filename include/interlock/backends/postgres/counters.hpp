@@ -62,6 +62,11 @@ public:
     void const* identity() const noexcept;
     /// Calls block, as many at a time as the pool has connections.
     Capabilities capabilities() const noexcept;
+    /// Where counters are, for texts: `postgres table "interlock_counter"`.
+    std::string place() const
+    {
+        return "postgres table \"" + shared_->pool->options().name_space + "_counter\"";
+    }
 
     /// One trip for each time that it must be asked. Waits for a change of the same counter that is being
     /// committed.

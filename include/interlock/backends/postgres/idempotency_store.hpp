@@ -23,6 +23,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 namespace interlock {
@@ -69,6 +70,12 @@ public:
 
     /// How long an answer is kept.
     std::chrono::nanoseconds retention() const noexcept { return shared_->options.retention; }
+
+    /// Where records are kept, for texts: `postgres table "interlock_idempotency"`.
+    std::string place() const
+    {
+        return "postgres table \"" + shared_->pool->options().name_space + "_idempotency\"";
+    }
 
     /// `waiter` is woken when the request is completed or given back, after some claim of it was in vain; not
     /// when its lease ends. So: subscribe, then claim again, then wait.
@@ -140,6 +147,12 @@ public:
     /// executes the request, and gives back what is stored in the end.
     Outcome<Claim> reject(
         IdempotentRequest const& request, std::string_view text, Deadline deadline = {}) const;
+
+    /// Where records are kept, for texts: `postgres table "interlock_idempotency"`.
+    std::string place() const
+    {
+        return "postgres table \"" + shared_->pool->options().name_space + "_idempotency\"";
+    }
 
 private:
     // What all copies of the handle share.

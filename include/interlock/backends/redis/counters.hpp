@@ -69,6 +69,8 @@ public:
     /// Equal for all counters of one client.
     void const* identity() const noexcept;
     Capabilities capabilities() const noexcept { return {}; }
+    /// Where counters are, for texts: `redis name space "shop"`.
+    std::string place() const;
 
     Outcome<CounterAnswer> carry_out(verb::ChangeCounter const& asked, Deadline deadline) const;
     Outcome<std::int64_t> carry_out(verb::LoadCounter const& asked, Deadline deadline) const;

@@ -71,6 +71,9 @@ public:
     /// How long an answer is kept.
     std::chrono::nanoseconds retention() const noexcept;
 
+    /// Where records are kept, for texts: `redis name space "shop"`.
+    std::string place() const;
+
     /// Until `unsubscribe` has returned, `waiter` is woken when somebody completes `request` or gives it
     /// back, as far as this process hears of it. A hint: whoever waits also looks now and then.
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const;

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <concepts>
 #include <memory>
+#include <string>
 #include <utility>
 
 namespace interlock {
@@ -33,6 +34,7 @@ public:
 
     /// How long an answer is kept; zero: the store does not say.
     std::chrono::nanoseconds retention() const noexcept { return held_->retention(); }
+    std::string place() const { return held_->place(); }
     Capabilities capabilities() const noexcept { return held_->capabilities(); }
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const
     {

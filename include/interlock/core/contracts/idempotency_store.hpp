@@ -122,6 +122,7 @@ struct GiveBack {
 /// | expression | result | meaning |
 /// |---|---|---|
 /// | `s.retention()` | `std::chrono::nanoseconds` | optional: how long records are kept; operation records are then kept at least as long |
+/// | `s.place()` | `std::string` | optional: where records are kept, for texts (`kit/place.hpp`) |
 /// | `s.capabilities()` | `Capabilities` | optional: of them `answers_in_place` and `wakes_waiters` count |
 /// | `s.subscribe(request, waiter)` | | optional: wakes `waiter` when the claim ends, until `s.unsubscribe(request, waiter)` has returned |
 ///

@@ -314,6 +314,7 @@ class AnyIdempotencyStoreBase {
 public:
     virtual ~AnyIdempotencyStoreBase() = default;
     virtual std::chrono::nanoseconds retention() const noexcept = 0;
+    virtual std::string place() const = 0;
     virtual Capabilities capabilities() const noexcept = 0;
     virtual void subscribe(IdempotentRequest const&, Waiter&) const = 0;
     virtual void unsubscribe(IdempotentRequest const&, Waiter&) const noexcept = 0;
@@ -327,6 +328,7 @@ public:
     explicit IdempotencyStoreModel(S store) : store_(std::move(store)) {}
 
     std::chrono::nanoseconds retention() const noexcept override { return retention_of(store_); }
+    std::string place() const override { return place_of(store_); }
     Capabilities capabilities() const noexcept override
     {
         auto known = capabilities_of(store_);

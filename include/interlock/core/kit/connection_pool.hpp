@@ -124,6 +124,7 @@ private:
             observer_->on_connection({kind, info_, result});
     }
     void observe_wait(Errc result, std::chrono::nanoseconds waited) const;
+    Failure all_in_use() const;
 
     void put_back(std::unique_ptr<C> connection) noexcept;
 

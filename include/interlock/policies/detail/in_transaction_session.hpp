@@ -131,7 +131,7 @@ public:
         if (claim->state != ClaimState::mismatch)
             return in_progress();
         observe(this->session().observer(), IdempotencyEvent::mismatch);
-        return mismatched_request();
+        return mismatched_request(store());
     }
 
     Outcome<CommitResult> commit(OperationCommit const* operation)
@@ -153,7 +153,7 @@ public:
         if (!claim)
             return not_rejected(claim.failure());
         if (claim->state != ClaimState::completed)
-            return mismatched_request();
+            return mismatched_request(store());
         return Begun{true, claim->rejected, std::move(claim->answer)};
     }
 

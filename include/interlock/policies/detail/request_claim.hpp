@@ -289,7 +289,7 @@ private:
         switch (claim.state) {
         case ClaimState::mismatch:
             observe(observer_, IdempotencyEvent::mismatch);
-            return mismatched_request();
+            return mismatched_request(store_);
         case ClaimState::abandoned:
             return Failure{
                 Errc::idempotency_in_progress, "its execution ended without an answer; not run again"};

@@ -11,6 +11,7 @@
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/idempotent_request.hpp>
 #include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/observer.hpp>
 #include <interlock/core/transaction_context.hpp>
 
@@ -233,9 +234,12 @@ inline void observe(Observer* observer, IdempotencyEvent event) noexcept
         observer->on_idempotency(event);
 }
 
-inline Failure mismatched_request()
+/// `store`: the one that keeps the request.
+template <class S>
+[[gnu::cold]] Failure mismatched_request(S const& store)
 {
-    return Failure{Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
+    Failure failure{Errc::idempotency_mismatch, "the idempotency key was used for a different request"};
+    return std::move(failure).placed(place_of(store));
 }
 
 /// The effect was undone, but that it was rejected for good could not be stored, or is not known to be.

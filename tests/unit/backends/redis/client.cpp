@@ -10,6 +10,7 @@
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
 #include <boost/asio/use_future.hpp>
@@ -261,6 +262,12 @@ TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
         server.command({"SET", prefix + "lock:1:y", "foreign"});
         CHECK(repository.load(y).errc() == Errc::corrupt_state);
         CHECK(repository.compare_and_set(y, 1, Stock{"y", 1}, Deadline{}).errc() == Errc::corrupt_state);
+        auto const place = "redis name space \"" + o.name_space + "\": ";
+        TransactionService const service{OptimisticVersioning{}, repository};
+        for (auto const& detail :
+             {repository.load(x).detail(), repository.create(x, me, 10s).detail(),
+              repository.load(y).detail(), service.try_do_in_transaction("y", [](Stock&) {}).detail()})
+            CHECK_THAT(detail, Catch::StartsWith(place));
         auto const by_hand = repository.create(y, me, 10s);  // an operator's way to keep everybody out
         CHECK(by_hand.errc() == Errc::lock_busy);
         CHECK(by_hand.detail().find("not one of ours") != std::string::npos);

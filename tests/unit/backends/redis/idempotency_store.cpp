@@ -9,6 +9,7 @@
 #include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/contracts/any_idempotency_store.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -142,7 +143,14 @@ TEST_CASE(
     CHECK(shop.proxy.cuts() == 1);
     CHECK(shop.left() == 9);
     IdempotentRequest const other{"k", Scope("s"), fingerprint("take all")};
-    CHECK(service.try_do_in_transaction(other, "x", marked).errc() == Errc::idempotency_mismatch);
+    auto const place = "redis name space \"" + shop.through.name_space + "\": ";
+    auto const mismatch = service.try_do_in_transaction(other, "x", marked);
+    CHECK(mismatch.errc() == Errc::idempotency_mismatch);
+    CHECK_THAT(mismatch.detail(), Catch::StartsWith(place));
+    AnyIdempotencyStore const any{keys};
+    TransactionService const erased{
+        IdempotencyKeys{OptimisticVersioning{}, any}, redis::StateRepository<Stock>{client}};
+    CHECK_THAT(erased.try_do_in_transaction(other, "x", marked).detail(), Catch::StartsWith(place));
     CHECK(keys.claim(shop.request, owner(1), 10s, AfterLease::refuse).value().state == ClaimState::completed);
 }
 

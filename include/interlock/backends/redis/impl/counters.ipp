@@ -82,6 +82,12 @@ void const* BasicCounters<Runtime>::identity() const noexcept
 }
 
 template <class Runtime>
+std::string BasicCounters<Runtime>::place() const
+{
+    return "redis name space \"" + shared_->client->options().prefix + shared_->options.name_space + "\"";
+}
+
+template <class Runtime>
 Outcome<CounterAnswer> BasicCounters<Runtime>::carry_out(
     verb::ChangeCounter const& asked, Deadline deadline) const
 {

@@ -27,6 +27,7 @@ template <class Runtime>
 struct BasicIdempotencyStore<Runtime>::Shared {
     Shared(std::shared_ptr<detail::ClientState<Runtime>> c, IdempotencyStoreOptions o)
         : client(std::move(c)), keys(o.name_space, o.shards, client->options().prefix),
+          place("redis name space \"" + client->options().prefix + o.name_space + "\""),
           retention(o.retention), group(client->subscriber().group(keys))
     {}
 
@@ -53,6 +54,7 @@ struct BasicIdempotencyStore<Runtime>::Shared {
 
     std::shared_ptr<detail::ClientState<Runtime>> client;
     detail::KeySpace keys;
+    std::string place;
     std::chrono::nanoseconds retention;
     detail::Subscriber::Group group;
 };
@@ -145,6 +147,12 @@ template <class Runtime>
 std::chrono::nanoseconds BasicIdempotencyStore<Runtime>::retention() const noexcept
 {
     return shared_->retention;
+}
+
+template <class Runtime>
+std::string BasicIdempotencyStore<Runtime>::place() const
+{
+    return shared_->place;
 }
 
 template <class Runtime>

@@ -43,10 +43,16 @@ INTERLOCK_DECL Failure Failure::placed(std::string const& place) &&
 {
     bool const of_store = code_ == Errc::deadline_exceeded || code_ == Errc::unavailable ||
                           code_ == Errc::overloaded || code_ == Errc::misconfigured ||
-                          code_ == Errc::outcome_unknown;
+                          code_ == Errc::outcome_unknown || code_ == Errc::idempotency_mismatch;
     auto const kind = place.substr(0, place.find(' '));
-    if (of_store && has_detail() && !kind.empty() && words_->detail.find(kind) == std::string::npos)
-        words_->detail = place + ": " + words_->detail;
+    if (!has_detail() || kind.empty())
+        return std::move(*this);
+    auto& detail = words_->detail;
+    if (of_store && detail.find(kind) == std::string::npos)
+        detail = place + ": " + detail;
+    // Who mends what is stored must know in which of the store's places it is.
+    if (code_ == Errc::corrupt_state && detail.starts_with(kind + ": "))
+        detail.replace(0, kind.size(), place);
     return std::move(*this);
 }
 

@@ -33,6 +33,12 @@ void ConnectionPool<C, R>::observe_wait(Errc result, std::chrono::nanoseconds wa
 }
 
 template <class C, class R>
+Failure ConnectionPool<C, R>::all_in_use() const
+{
+    return Failure{Errc::overloaded, store_ + ": all connections are in use; see Options::max_connections"};
+}
+
+template <class C, class R>
 template <class Open>
 Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take_one(
     TimePoint until, bool& fresh, Open& open, std::chrono::nanoseconds& waited)
@@ -41,9 +47,12 @@ Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take_one(
         std::unique_ptr<C> connection;
         {
             std::unique_lock lock(mutex_);
-            if (runtime_.now() >= until)
+            if (runtime_.now() >= until) {
+                if (waited.count() > 0)  // one was given back just when the deadline came
+                    return all_in_use();
                 return Failure{
                     Errc::deadline_exceeded, "the deadline came before anything was sent to " + store_};
+            }
             if (idle_.empty() && count_ >= most_) {
                 if (waiting_ >= most_waiting_)
                     return Failure{Errc::overloaded, store_ + ": too many callers wait for a connection"};
@@ -54,9 +63,7 @@ Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take_one(
                 --waiting_;
                 waited += runtime_.now() - began;
                 if (idle_.empty() && count_ >= most_)
-                    return Failure{
-                        Errc::overloaded,
-                        store_ + ": all connections are in use; see Options::max_connections"};
+                    return all_in_use();
                 continue;
             }
             if (!idle_.empty()) {
