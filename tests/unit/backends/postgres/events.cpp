@@ -223,8 +223,9 @@ TEST_CASE("a log has whatever name its user gives it", "[postgres][events]")
     auto const pool = interlock_test::fresh_pool();
     auto const schema = pool.options().name_space;
     interlock_test::sql({"CREATE SCHEMA \"" + schema + " S\""});
+    // The last ones are short, as names within statements are.
     std::vector<std::string> const names{
-        "\"" + schema + " S\".\"Order \"\"Events\"\".x\"", schema + "_order"};
+        "\"" + schema + " S\".\"Order \"\"Events\"\".x\"", schema + "_order", "w", "n", "gone", "ends"};
     for (auto const& name : names) {
         pg::EventRepository const events{pool, {.table = name, .partitions = 3, .writer = "shop"}};
         events.create_schema().value();

@@ -128,6 +128,37 @@ TEST_CASE("tables of any name are used by every policy", "[postgres][foreign][na
     }
 }
 
+TEST_CASE("a table may have any short name, and be named by a condition", "[postgres][foreign][names]")
+{
+    auto const pool = fresh_pool();
+    for (std::string const name : {"w", "g", "r", "n", "old", "rec", "a", "e", "t"}) {
+        INFO(name);
+        sql({"CREATE TABLE " + name + " (id bigint PRIMARY KEY, n int NOT NULL, version bigint NOT NULL)"});
+        auto const where = "EXISTS (SELECT FROM " + name + " o WHERE o.id = t.id)";
+        postgres::StateRepository<Row> const rows{pool, {.table = name, .key = "id"}};
+        CHECK(rows.insert(Row{1, 0}));
+        CHECK(rows.insert(Row{1, 0}).errc() == Errc::already_exists);
+        CHECK(rows.insert(Row{2, 0}));
+        changes_of_all_policies(rows);
+        sql({"UPDATE " + name + " SET n = 0"});
+        changes_of_all_policies(
+            postgres::StateRepository<Row>{pool, {.table = name, .key = "id", .where = where}});
+        for (std::int64_t i = 3; i < 6; ++i) {
+            auto const make = [&](auto policy) {
+                TransactionService const service{policy, rows};
+                return service.try_do_in_transaction(OperationId{"make"}, Row{i, 5}, [](Row& r) { ++r.n; });
+            };
+            CHECK(
+                (i == 3   ? make(OptimisticVersioning{.missing = Missing::create})
+                 : i == 4 ? make(PessimisticRowLock{.missing = Missing::create})
+                          : make(SetNxLock{.missing = Missing::create})));
+            CHECK(rows.load(i).value().value.n == 6);
+            CHECK(rows.erase(i, rows.load(i).value().version));
+        }
+        sql({"DROP TABLE " + name});
+    }
+}
+
 TEST_CASE("two spellings of one name are one table", "[postgres][foreign][names]")
 {
     auto const pool = fresh_pool();

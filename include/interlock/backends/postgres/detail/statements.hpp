@@ -10,15 +10,19 @@
 ///
 /// A statement that changes a key has the following parts. All of them are CTEs, in the order in which they
 /// take effect:
-/// - `old`: the operation's record as it is. An answer in it, or a tombstone that forbids the attempt, stops
-///   everything else.
-/// - `g`: the lock record, locked, if it names the acquisition and its mark is not above the token (law P1).
-/// - `w`: the change itself, if `old` and `g` allow it. It has one row if the change was made.
-/// - `r`: the lock record after the change: its mark is raised, or the record is freed.
-/// - `n`: the wake-up for those who wait for the lock.
-/// - `rec`: the operation's record, made from `w`.
+/// - `il_old`: the operation's record as it is. An answer in it, or a tombstone that forbids the attempt,
+///   stops everything else.
+/// - `il_g`: the lock record, locked, if it names the acquisition and its mark is not above the token (law
+///   P1).
+/// - `il_w`: the change itself, if `il_old` and `il_g` allow it. It has one row if the change was made.
+/// - `il_r`: the lock record after the change: its mark is raised, or the record is freed.
+/// - `il_n`: the wake-up for those who wait for the lock.
+/// - `il_rec`: the operation's record, made from `il_w`.
 ///
-/// If `w` was made and `rec` was not, somebody planted a tombstone or an answer after the statement's
+/// To the server, the name of a part stands before a table of that name. All of them begin with `il_`, so
+/// that a table may be called `old` or `r`, that of the repository and those in `RepositoryOptions::where`.
+///
+/// If `il_w` was made and `il_rec` was not, somebody planted a tombstone or an answer after the statement's
 /// snapshot. The statement must then leave no trace, so it fails: see `race_word`.
 
 #include <interlock/backends/postgres/detail/batch.hpp>
@@ -147,7 +151,7 @@ enum class RowAction : unsigned char { insert, update, erase, verify, nothing, u
 /// The columns of what a change statement returns.
 enum ChangeColumn : std::size_t {
     new_version,      ///< null: the change was refused
-    fence_holds,      ///< whether the fence holds, see `g`
+    fence_holds,      ///< whether the fence holds, see `il_g`
     present_version,  ///< the version of the row as it is; null: there is no row
     old_answered,     ///< whether the operation's record has an answer; null: there is no record
     old_answer,       // that answer

@@ -110,13 +110,13 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
     };
     look = statement(look_text("0"));
     look_apart = statement(look_text("(SELECT number FROM {streams} WHERE stream = $1::bytea)"));
-    note = statement(R"(WITH l AS (SELECT greatest(p.trimmed,
+    note = statement(R"(WITH il_l AS (SELECT greatest(p.trimmed,
         (SELECT max(position) FROM {table} WHERE partition = {partition})) AS last
         FROM {partitions} p WHERE p.partition = {partition}),
-        n AS (INSERT INTO {consumers} AS c (consumer, partition, position)
-        SELECT $1::text, {partition}, $2::bigint FROM l WHERE $2::bigint <= l.last
+        il_n AS (INSERT INTO {consumers} AS c (consumer, partition, position)
+        SELECT $1::text, {partition}, $2::bigint FROM il_l l WHERE $2::bigint <= l.last
         ON CONFLICT (consumer, partition) DO UPDATE SET position = greatest(c.position, excluded.position)
-        RETURNING 1) SELECT last, (SELECT count(*) FROM n) FROM l)");
+        RETURNING 1) SELECT last, (SELECT count(*) FROM il_n) FROM il_l)");
     // Each statement has a snapshot of its own: a consumer who is noted meanwhile comes later than the trim.
     trim_mark = statement(R"(UPDATE {partitions} p SET trimmed = greatest(p.trimmed, least($1::bigint,
         (SELECT max(position) FROM {table} WHERE partition = {partition}),
@@ -126,20 +126,20 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
     // One statement, so that the numbers of all events that it removes are kept. What has committed below an
     // earlier trim goes as well, and with it the end that came before it.
     std::string const gone =
-        R"(WITH gone AS (DELETE FROM {table} WHERE partition = {partition} AND
+        R"(WITH il_gone AS (DELETE FROM {table} WHERE partition = {partition} AND
         position <= (SELECT trimmed FROM {partitions} WHERE partition = {partition})
         RETURNING stream, number, position))";
-    trim = statement(gone + R"(, ends AS (SELECT stream, max(number) AS number, max(position) AS position
-        FROM gone GROUP BY stream),
-        former AS (DELETE FROM {table} t USING ends e WHERE t.stream = e.stream AND t.number < e.number
+    trim = statement(gone + R"(, il_ends AS (SELECT stream, max(number) AS number, max(position) AS position
+        FROM il_gone GROUP BY stream),
+        il_former AS (DELETE FROM {table} t USING il_ends e WHERE t.stream = e.stream AND t.number < e.number
         AND t.partition < 0)
         INSERT INTO {table} (partition, position, stream, number, id, type, version, data, correlation, cause,
         traceparent, writer, append, recorded_at)
         SELECT -1 - {partition}, position, stream, number, 'end {partition} ' || position, 'end', 1, '', '',
-        '', '', '', NULL, clock_timestamp() FROM ends e
+        '', '', '', NULL, clock_timestamp() FROM il_ends e
         WHERE NOT EXISTS (SELECT FROM {table} t WHERE t.stream = e.stream AND t.number > e.number))");
     trim_apart = statement(gone + R"( INSERT INTO {streams} AS s (stream, number)
-        SELECT stream, max(number) FROM gone GROUP BY stream
+        SELECT stream, max(number) FROM il_gone GROUP BY stream
         ON CONFLICT (stream) DO UPDATE SET number = greatest(s.number, excluded.number))");
 }
 

@@ -355,27 +355,29 @@ INTERLOCK_DECL std::string EventTable::append_text(
     words.set("appender", taken(words.line(appender_lock)));
     words.set("stream_lock", how == Appending::alone ? " AND " + taken(lock_expression("$5::bigint")) : "");
     words.set("if", begins ? "" : " WHERE current_setting('interlock.appends', true) = 't'");
-    auto text = words.line("WITH a AS MATERIALIZED (SELECT {appender}{stream_lock} AS lock{if})");
+    auto text = words.line("WITH il_a AS MATERIALIZED (SELECT {appender}{stream_lock} AS lock{if})");
     if (!begins) {
-        append(text, {by_itself ? ", n AS (" : " ", insertion(std::move(words), count, numbers, "a", "")});
+        append(
+            text, {by_itself ? ", il_n AS (" : " ", insertion(std::move(words), count, numbers, "il_a", "")});
         if (by_itself)
-            text += " RETURNING number, position) SELECT max(number), max(position) FROM n";
+            text += " RETURNING number, position) SELECT max(number), max(position) FROM il_n";
         return text;
     }
     words.set("number", last_number_words(words));
-    text += words.line(R"(, b AS MATERIALIZED (SELECT {number} AS last FROM a WHERE lock),
-        d AS MATERIALIZED (SELECT number, position FROM {table}
-        WHERE stream = {stream} AND append = $3::bytea), n AS ()");
-    words.set("last", "(SELECT last FROM b)");
+    text += words.line(R"(, il_b AS MATERIALIZED (SELECT {number} AS last FROM il_a WHERE lock),
+        il_d AS MATERIALIZED (SELECT number, position FROM {table}
+        WHERE stream = {stream} AND append = $3::bytea), il_n AS ()");
+    words.set("last", "(SELECT last FROM il_b)");
     text += insertion(
-        std::move(words), count, numbers, "a",
-        " AND ($4::bigint = -1 OR (SELECT last FROM b) = $4::bigint) AND NOT EXISTS (SELECT FROM d)");
+        std::move(words), count, numbers, "il_a",
+        " AND ($4::bigint = -1 OR (SELECT last FROM il_b) = $4::bigint) AND NOT EXISTS (SELECT FROM il_d)");
     text += R"( RETURNING number, position)
-        SELECT (SELECT last FROM b), (SELECT number FROM d), (SELECT position FROM d),
-        (SELECT max(number) FROM n), (SELECT max(position) FROM n))";
+        SELECT (SELECT last FROM il_b), (SELECT number FROM il_d), (SELECT position FROM il_d),
+        (SELECT max(number) FROM il_n), (SELECT max(position) FROM il_n))";
     if (!is_last)  // for the parts behind it
         text +=
-            ", set_config('interlock.appends', CASE WHEN EXISTS (SELECT FROM n) THEN 't' ELSE '' END, true)";
+            ", set_config('interlock.appends', CASE WHEN EXISTS (SELECT FROM il_n) THEN 't' ELSE '' END, "
+            "true)";
     return text;
 }
 

@@ -163,7 +163,7 @@ public:
             append(recorded, {i == 0 ? "" : " || ", "octet_length(", part, ")::text || ':' || ", part});
         }
         words_.set("recorded", std::move(recorded));
-        part("w", R"((INSERT INTO {table} AS t {names}SELECT {values} FROM (SELECT 1) a WHERE true{allowed}
+        part("il_w", R"((INSERT INTO {table} AS t {names}SELECT {values} FROM (SELECT 1) a WHERE true{allowed}
             RETURNING {made} AS version, {recorded} AS recorded{told}))");
         if (with_operation_) {
             words_.set("answer", words_.text("{answer} || convert_to(recorded, 'UTF8')"));
@@ -171,15 +171,16 @@ public:
         }
         words_.set(
             "unrecorded",
-            with_operation_ ? " OR EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec)" : "");
-        words_.set("nothing", words_.text("NOT EXISTS (SELECT FROM w){allowed}"));
+            with_operation_ ? " OR EXISTS (SELECT FROM il_w) AND NOT EXISTS (SELECT FROM il_rec)" : "");
+        words_.set("nothing", words_.text("NOT EXISTS (SELECT FROM il_w){allowed}"));
         words_.set(
             "answered",
-            with_operation_ ? "(SELECT answered FROM old), (SELECT answer FROM old)" : "NULL, NULL");
-        words_.set("told", told("w."));
-        set_race(with_operation_ ? "SELECT count(*) FROM rec" : "SELECT count(*) FROM w");
-        return with_ + words_.line(R"( SELECT w.version, true, NULL, {answered},
-            CASE WHEN {nothing}{unrecorded} THEN {race} END{told} FROM (SELECT 1) one LEFT JOIN w ON true)");
+            with_operation_ ? "(SELECT answered FROM il_old), (SELECT answer FROM il_old)" : "NULL, NULL");
+        words_.set("told", told("il_w."));
+        set_race(with_operation_ ? "SELECT count(*) FROM il_rec" : "SELECT count(*) FROM il_w");
+        return with_ + words_.line(R"( SELECT il_w.version, true, NULL, {answered},
+            CASE WHEN {nothing}{unrecorded} THEN {race} END{told}
+            FROM (SELECT 1) one LEFT JOIN il_w ON true)");
     }
 
     std::string whole(Refusal refusal)
@@ -190,7 +191,7 @@ public:
             add_old_record(parameters_.home(table_));
         words_.set("change", row_change());
         bool const reads = action_ == RowAction::verify || action_ == RowAction::nothing;
-        part("w", reads ? "MATERIALIZED ({change})" : "({change})");
+        part("il_w", reads ? "MATERIALIZED ({change})" : "({change})");
         if (fenced_)
             add_lock_record();
         if (with_operation_)
@@ -199,11 +200,11 @@ public:
         if (columns_.appends > 0)
             add_append(reads);
         else if (columns_.log != nullptr)
-            words_.set("stream_lock", joined_text({", (SELECT ", next_stream_lock(), " FROM w)"}));
+            words_.set("stream_lock", joined_text({", (SELECT ", next_stream_lock(), " FROM il_w)"}));
         if (refusal == Refusal::error)
             return with_ + error_if_refused();
         if (!reads && !fenced_ && !with_operation_ && !columns_.looks && columns_.appends > 0)
-            return joined_text({with_, " SELECT version", told("w."), " FROM w"});
+            return joined_text({with_, " SELECT version", told("il_w."), " FROM il_w"});
         return with_ + reasons();
     }
 
@@ -235,17 +236,17 @@ private:
         append_at_ = parameters_.next_ones(columns_.log->change_params(columns_.appends));
         return columns_.log->locks_words(columns_.partition, append_at_);
     }
-    /// Appends the events if the part `w` has a row. `reads`: the row is locked after its columns were made,
-    /// and the locks of the append come behind that of the row.
+    /// Appends the events if the part `il_w` has a row. `reads`: the row is locked after its columns were
+    /// made, and the locks of the append come behind that of the row.
     void add_append(bool reads)
     {
         if (reads)
-            append(with_, {", a AS MATERIALIZED (SELECT ", append_locks(), " AS lock FROM w)"});
+            append(with_, {", il_a AS MATERIALIZED (SELECT ", append_locks(), " AS lock FROM il_w)"});
         append(
-            with_,
-            {", e AS (",
-             columns_.log->insert_words(columns_.partition, columns_.appends, append_at_, reads ? "a" : "w"),
-             ")"});
+            with_, {", il_e AS (",
+                    columns_.log->insert_words(
+                        columns_.partition, columns_.appends, append_at_, reads ? "il_a" : "il_w"),
+                    ")"});
     }
 
     void add_fence()
@@ -255,9 +256,9 @@ private:
         bind("token", "::bigint");
         if (released_)
             bind("payload", "::text");
-        part("g", R"(MATERIALIZED (SELECT 1 FROM {ns}_lock WHERE store = {store}
+        part("il_g", R"(MATERIALIZED (SELECT 1 FROM {ns}_lock WHERE store = {store}
             AND key = {lock_key} AND owner = {owner} AND mark <= {token} FOR UPDATE))");
-        allowed_ += " AND EXISTS (SELECT FROM g)";
+        allowed_ += " AND EXISTS (SELECT FROM il_g)";
     }
 
     void add_old_record(std::string home)
@@ -267,9 +268,10 @@ private:
         bind("attempt", "::bigint");
         bind("answer", "::bytea");
         bind("retention", "::bigint");
-        part("old", R"(MATERIALIZED (SELECT answered, attempt, answer FROM {ns}_operation
+        part("il_old", R"(MATERIALIZED (SELECT answered, attempt, answer FROM {ns}_operation
             WHERE store = {store} AND key = {home} AND id = {id} AND kept_until > clock_timestamp()))");
-        allowed_ += words_.line(" AND NOT EXISTS (SELECT FROM old WHERE answered OR attempt >= {attempt})");
+        allowed_ +=
+            words_.line(" AND NOT EXISTS (SELECT FROM il_old WHERE answered OR attempt >= {attempt})");
     }
 
     std::string row_change()
@@ -369,7 +371,7 @@ private:
         return columns_.written.empty() || columns_.written[column] == '1';
     }
 
-    /// The columns as they are stored, from `t.`, or, by the names that they then have, from `w.`.
+    /// The columns as they are stored, from `t.`, or, by the names that they then have, from `il_w.`.
     std::string told(std::string_view from) const
     {
         std::string out;
@@ -385,22 +387,22 @@ private:
     void add_lock_record()
     {
         if (!released_) {
-            part("r", R"((UPDATE {ns}_lock SET mark = {token}
+            part("il_r", R"((UPDATE {ns}_lock SET mark = {token}
                 WHERE store = {store} AND key = {lock_key} AND mark < {token}
-                AND EXISTS (SELECT FROM w) RETURNING wanted))");
+                AND EXISTS (SELECT FROM il_w) RETURNING wanted))");
             return;
         }
-        part("r", R"((UPDATE {ns}_lock SET mark = {token}, owner = NULL, expires = clock_timestamp()
-            WHERE store = {store} AND key = {lock_key} AND EXISTS (SELECT FROM w) RETURNING wanted))");
-        part("n", R"(MATERIALIZED (SELECT pg_notify('{name}_wake', {payload}) FROM r WHERE wanted))");
+        part("il_r", R"((UPDATE {ns}_lock SET mark = {token}, owner = NULL, expires = clock_timestamp()
+            WHERE store = {store} AND key = {lock_key} AND EXISTS (SELECT FROM il_w) RETURNING wanted))");
+        part("il_n", R"(MATERIALIZED (SELECT pg_notify('{name}_wake', {payload}) FROM il_r WHERE wanted))");
     }
 
     void add_new_record()
     {
-        part("rec", R"((INSERT INTO {ns}_operation AS o
+        part("il_rec", R"((INSERT INTO {ns}_operation AS o
             (store, key, id, attempt, answered, answer, sequence, kept_until)
             SELECT {store}, {home}, {id}, {attempt}, true, {answer}, nextval('{ns}_record'),
-            clock_timestamp() + {retention} * interval '1 microsecond' FROM w
+            clock_timestamp() + {retention} * interval '1 microsecond' FROM il_w
             ON CONFLICT (store, key, id) DO UPDATE SET attempt = excluded.attempt, answered = true,
             answer = excluded.answer, sequence = excluded.sequence, kept_until = excluded.kept_until
             WHERE o.kept_until <= clock_timestamp() OR (NOT o.answered AND o.attempt < excluded.attempt)
@@ -418,16 +420,17 @@ private:
 
     std::string error_if_refused()
     {
-        words_.set("unrecorded", with_operation_ ? " OR NOT EXISTS (SELECT FROM rec)" : "");
+        words_.set("unrecorded", with_operation_ ? " OR NOT EXISTS (SELECT FROM il_rec)" : "");
         if (columns_.told) {
-            set_race("SELECT count(*) FROM w");
-            words_.set("told", told("w."));
-            return words_.line(R"( SELECT w.version, CASE WHEN NOT EXISTS (SELECT FROM w){unrecorded}
-                THEN {race} END{stream_lock}{told} FROM (SELECT 1) one LEFT JOIN w ON true)");
+            set_race("SELECT count(*) FROM il_w");
+            words_.set("told", told("il_w."));
+            return words_.line(R"( SELECT il_w.version, CASE WHEN NOT EXISTS (SELECT FROM il_w){unrecorded}
+                THEN {race} END{stream_lock}{told} FROM (SELECT 1) one LEFT JOIN il_w ON true)");
         }
         set_race("count(*)");
         return words_.line(
-            " SELECT max(version), CASE WHEN count(*) = 0{unrecorded} THEN {race} END{stream_lock} FROM w");
+            " SELECT max(version), CASE WHEN count(*) = 0{unrecorded} THEN {race} END{stream_lock} FROM "
+            "il_w");
     }
 
     /// Whether nothing came of the change although the row was as it should be.
@@ -435,36 +438,38 @@ private:
     {
         if (action_ == RowAction::insert)
             return words_.line(
-                "NOT EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM {table} t WHERE {is_key}){allowed}");
-        return words_.line("NOT EXISTS (SELECT FROM w) AND EXISTS (SELECT FROM {table} t {here})");
+                "NOT EXISTS (SELECT FROM il_w) AND NOT EXISTS (SELECT FROM {table} t WHERE "
+                "{is_key}){allowed}");
+        return words_.line("NOT EXISTS (SELECT FROM il_w) AND EXISTS (SELECT FROM {table} t {here})");
     }
 
     /// The columns of `ChangeColumn`, and what must be evaluated besides.
     std::string reasons()
     {
         auto out = words_.line(
-            fenced_ ? " SELECT (SELECT version FROM w), EXISTS (SELECT FROM g), "
-                    : " SELECT (SELECT version FROM w), true, ");
+            fenced_ ? " SELECT (SELECT version FROM il_w), EXISTS (SELECT FROM il_g), "
+                    : " SELECT (SELECT version FROM il_w), true, ");
         // Of several rows one, since a change of them is refused.
         words_.set("one", table_.unique ? "" : " LIMIT 1");
         out += words_.line(
             action_ == RowAction::nothing ? "NULL" : "(SELECT {seen} FROM {table} t WHERE {is_key}{one})");
-        out += with_operation_ ? ", (SELECT answered FROM old), (SELECT answer FROM old)" : ", NULL, NULL";
+        out +=
+            with_operation_ ? ", (SELECT answered FROM il_old), (SELECT answer FROM il_old)" : ", NULL, NULL";
         if (released_)
-            out += ", (SELECT count(*) FROM n)";
+            out += ", (SELECT count(*) FROM il_n)";
         if (with_operation_ || columns_.looks) {
             std::string fails;
             if (with_operation_)
-                fails = "EXISTS (SELECT FROM w) AND NOT EXISTS (SELECT FROM rec)";
+                fails = "EXISTS (SELECT FROM il_w) AND NOT EXISTS (SELECT FROM il_rec)";
             if (columns_.looks)
                 append(fails, {fails.empty() ? "" : " OR ", nothing_came()});
             words_.set("fails", std::move(fails));
-            set_race(with_operation_ ? "SELECT count(*) FROM rec" : "SELECT count(*) FROM w");
+            set_race(with_operation_ ? "SELECT count(*) FROM il_rec" : "SELECT count(*) FROM il_w");
             out += words_.line(", CASE WHEN {fails} THEN {race} END");
         }
         out += words_.line("{stream_lock}");
         if (columns_.told)
-            append(out, {told("w."), " FROM (SELECT 1) one LEFT JOIN w ON true"});
+            append(out, {told("il_w."), " FROM (SELECT 1) one LEFT JOIN il_w ON true"});
         return out;
     }
 
