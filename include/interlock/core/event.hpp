@@ -90,7 +90,8 @@ struct Cause {
 /// An event that is to be stored. The store adds its place: see `Event`.
 struct NewEvent {
     /// The same text for all deliveries of one event, and another one for every other event. Empty: the
-    /// policy that commits the event, or `append`, draws 128 random bits.
+    /// policy that commits the event, or `append`, makes 32 hexadecimal digits: 12 of how long the machine
+    /// has run, and 20 random ones.
     std::string id;
     std::string type;  ///< see `EventType::name`
     int version{1};    ///< see `EventType::version`

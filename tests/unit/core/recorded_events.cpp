@@ -20,11 +20,15 @@
 #include <boost/describe/class.hpp>
 
 #include "support/catch.hpp"
+#include "support/manual_runtime.hpp"
 #include "support/states.hpp"
 
+#include <chrono>
 #include <cstddef>
+#include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace recorded_events_test {
@@ -69,6 +73,32 @@ struct World {
     TransactionService<Stock, OptimisticVersioning, memory::StateRepository<Stock>> service{
         OptimisticVersioning{}, stock};
 };
+
+TEST_CASE("ids of events are unlike, and near each other for some time", "[core][recorded_events]")
+{
+    interlock_test::ManualRuntime const runtime;
+    std::set<std::string> ids;
+    std::string moment;  // what the ids of one moment begin with
+    for (int ms = 0; ms < 3; ++ms) {
+        auto const former = std::exchange(moment, detail::new_event_id(runtime).substr(0, 12));
+        CHECK(former < moment);
+        for (int i = 0; i < 1000; ++i) {
+            auto const id = detail::new_event_id(runtime);
+            REQUIRE(id.size() == 32);
+            REQUIRE(id.find_first_not_of("0123456789abcdef") == std::string::npos);
+            REQUIRE(id.starts_with(moment));
+            REQUIRE(ids.insert(id.substr(12)).second);  // whatever the clock says
+        }
+        runtime.advance(std::chrono::milliseconds{1});
+    }
+    // Each random digit takes each value.
+    for (std::size_t at = 0; at < 20; ++at) {
+        std::set<char> values;
+        for (auto const& id : ids)
+            values.insert(id[at]);
+        CHECK(values.size() == 16);
+    }
+}
 
 TEST_CASE("the first form that an operation fits is taken", "[core][recorded_events]")
 {
