@@ -593,6 +593,35 @@ TEST_CASE("a key that its column would cut or round names no row", "[postgres][f
     }
 }
 
+TEST_CASE("a key column that has become wider takes what it then can hold", "[postgres][foreign_keys]")
+{
+    auto const pool = fresh_pool();
+    auto const table = pool.options().name_space + "_parts";
+    sql(
+        {"CREATE TABLE " + table +
+         " (id numeric(8,1) PRIMARY KEY, n int NOT NULL, version bigint NOT NULL DEFAULT 1)"});
+    postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "id"}};
+    std::string key = "1.5";
+    int scale = 1;
+    auto const widen = [&] {
+        CHECK(parts.insert(Part{key + "1", 0}).errc() == Errc::invalid_argument);
+        key += '1';
+        sql({"ALTER TABLE " + table + " ALTER id TYPE numeric(8," + std::to_string(++scale) + ")"});
+        return Part{key, 0};
+    };
+    auto const count = [](Part& part) { return ++part.n; };
+    CHECK(parts.insert(Part{key, 0}));
+    CHECK(parts.insert(widen()));
+    auto const create = [&](auto policy) {
+        policy.missing = Missing::create;
+        CHECK(TransactionService{policy, parts}.try_do_in_transaction(widen(), count));
+        CHECK(TransactionService{policy, parts}.try_do_in_transaction(OperationId{"x"}, widen(), count));
+    };
+    create(OptimisticVersioning{});
+    create(PessimisticRowLock{});
+    CHECK(parts.load(key).value().value.n == 1);
+}
+
 TEST_CASE("a column that cuts is told within a key of several columns", "[postgres][foreign_keys]")
 {
     auto const pool = fresh_pool();

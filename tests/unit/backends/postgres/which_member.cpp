@@ -43,9 +43,10 @@ struct Person {
     std::string mood{"good"};
     int even{2};
     std::vector<std::string> numbers{};
+    std::vector<std::string> codes{};
 };
 BOOST_DESCRIBE_STRUCT(
-    Person, (), (id, name, country, score, ref, height, born, data, rate, mood, even, numbers))
+    Person, (), (id, name, country, score, ref, height, born, data, rate, mood, even, numbers, codes))
 
 TEST_CASE("the member whose value is refused is named", "[postgres][foreign][which_member]")
 {
@@ -56,6 +57,7 @@ TEST_CASE("the member whose value is refused is named", "[postgres][foreign][whi
          "score int NOT NULL, ref uuid NOT NULL, height int NOT NULL, born date NOT NULL, data jsonb NOT "
          "NULL, "
          "rate numeric(3, 2) NOT NULL, mood mood_w NOT NULL, even even_w NOT NULL, numbers int[] NOT NULL, "
+         "codes varchar(5)[] NOT NULL, "
          "version bigint NOT NULL DEFAULT 1)"});
     postgres::StateRepository<Person> const persons{pool, {.table = "\"Persons\"", .key = "id"}};
     CHECK(persons.insert(Person{.id = 1}));
@@ -79,6 +81,7 @@ TEST_CASE("the member whose value is refused is named", "[postgres][foreign][whi
         {"mood", [](Person& p) { p.mood = "secret"; }},
         {"even", [](Person& p) { p.even = 3; }},
         {"numbers", [](Person& p) { p.numbers = {"1", "secret"}; }},
+        {"codes", [](Person& p) { p.codes = {"ab", "secret"}; }},
     };
     TransactionService const optimistic{OptimisticVersioning{}, persons};
     TransactionService const row_lock{PessimisticRowLock{}, persons};

@@ -199,6 +199,8 @@ public:
     using Known = std::shared_ptr<KnownTable const>;
     /// The table as it is known; asks the server in a trip of its own when it is not.
     Outcome<Known> know(Deadline deadline) const;
+    /// Asks the server again, after it has refused a value: the column may have another type by now.
+    bool has_changed(KnownTable const& known, Deadline deadline) const;
     /// After an error: true if it may come from a table that is not as it was known. Whoever uses the table
     /// next asks again.
     bool outdated(Known const& known, SqlError const& error) const noexcept;
@@ -393,8 +395,6 @@ private:
     Outcome<std::optional<OperationRecord>> find_new_row(OperationId const& id, Deadline until) const;
     // Asks the server, and keeps its answer for all.
     Outcome<Known> learn(Deadline deadline) const;
-    // Asks the server again, after it has refused a value: the column may have another type by now.
-    bool has_changed(KnownTable const& known, Deadline deadline) const;
     // The column of the key that refuses its part of `key`; empty: none.
     std::string refused_part(
         KnownTable const& known, SqlError const& error, Key const& key, Deadline until) const;

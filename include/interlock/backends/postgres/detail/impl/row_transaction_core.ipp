@@ -216,6 +216,14 @@ template <class R>
 Failure RowTransactionCore<R>::changes_refused(
     SqlError const& error, std::span<RowChange const> changes, TimePoint until)
 {
+    if (of_a_value(error) && store_->has_changed(*known_, Deadline{until})) {
+        // The column may be able to hold the value by now. Another run begins with what is known now.
+        healed_ = true;
+        return failed(
+                   Errc::serialization_failure,
+                   {failure_of(error, Access::write).detail(), "; the table has changed"})
+            .with_store_code(error.state);
+    }
     auto failure = store_->refused(*known_, error, changes, Access::write, Deadline{until});
     if (error.state == "23505" && !error.raised && known_->policies.decide_rows)
         return failed(

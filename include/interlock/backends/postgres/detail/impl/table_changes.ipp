@@ -564,11 +564,15 @@ std::string TableCore<R>::refused_member(
         bool const is_plain = column->base_category != 'A' && column->base_kind == 'b' &&
                               column->base != "pg_catalog.json" && column->base != "pg_catalog.jsonb";
         bool const is_label = column->base_kind == 'e';
-        if (is_plain || is_label)
+        // A cast would cut the elements.
+        bool const is_list = column->base_category == 'A' && !column->limited.empty();
+        if (is_plain || is_label || is_list)
             batch.add(
                 joined_text(
                     {"SELECT (jsonb_populate_record(NULL::", shaped.quoted, ", jsonb_build_object(",
-                     quoted_text(column->name), "::text, $1::text))).", shaped.shown[member.shown]}),
+                     quoted_text(column->name), "::text, ",
+                     is_list ? joined_text({"$1::", column->base}) : std::string("$1::text"), "))).",
+                     shaped.shown[member.shown]}),
                 std::move(member.value));
         else
             batch.add(joined_text({"SELECT $1::", column->type}), std::move(member.value));
