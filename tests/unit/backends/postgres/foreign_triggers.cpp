@@ -413,6 +413,22 @@ TEST_CASE(
     CHECK(t.value("amount", 1) == "10");
 }
 
+TEST_CASE("a rule for updates keeps no row from being inserted", "[postgres][foreign_triggers]")
+{
+    Payments const t;
+    t.sql("CREATE RULE again AS ON UPDATE TO {t} DO ALSO NOTIFY changed");
+    auto const payments = t.repository();
+    CHECK(payments.insert(Payment{1, 10}));
+    CHECK(payments.insert(Payment{1, 10}).errc() == Errc::already_exists);
+    std::int64_t id = 1;
+    under_each_policy(payments, Missing::create, [&](auto const& service, std::string const& name) {
+        CAPTURE(name);
+        Payment const next{++id, 10};
+        CHECK(service.try_do_in_transaction(OperationId{name}, next, [](Payment& p) { ++p.amount; }));
+        CHECK(t.value("amount", static_cast<int>(id)) == "11");
+    });
+}
+
 TEST_CASE(
     "a delete that a rule or a trigger makes an update of is not an erase", "[postgres][foreign_triggers]")
 {

@@ -22,7 +22,8 @@ namespace detail {
 ///
 /// An index sees to it that a key is unique if all that it is made of are columns of the key; those of an
 /// expression are known by what the index depends on. ON CONFLICT takes an index of exactly the key's
-/// columns, and it fails if one of several such indexes is deferrable.
+/// columns; it fails if one of several such indexes is deferrable, or if the table has a rule for updates.
+/// (So it does if there is one for inserts; but that may put the row elsewhere, and had better fail.)
 ///
 /// `o` has a bit for each kind of change (1 insert, 2 update, 4 delete) of which the user has made a rule of
 /// its own. The bits of `tgtype` are 1 for each row, 2 BEFORE, 4 INSERT, 8 DELETE, 16 UPDATE, 64 INSTEAD OF.
@@ -54,7 +55,9 @@ o AS MATERIALIZED (SELECT coalesce(bit_or(events) FILTER (WHERE early), 0) AS ea
         UNION ALL SELECT 7, true, true, false FROM c WHERE c.relkind NOT IN ('r', 'p')) e)
 SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_security_active(c.oid),
     CASE WHEN EXISTS (SELECT FROM u WHERE whole AND exact AND immediate)
-        AND NOT EXISTS (SELECT FROM u WHERE whole AND exact AND NOT immediate) THEN 3
+        AND NOT EXISTS (SELECT FROM u WHERE whole AND exact AND NOT immediate)
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid
+            AND w.ev_type = '2') THEN 3
         WHEN EXISTS (SELECT FROM u WHERE whole) THEN 2
         WHEN EXISTS (SELECT FROM u) THEN 1 ELSE 0 END,
     c.relkind = 'r' AND c.relhassubclass,
