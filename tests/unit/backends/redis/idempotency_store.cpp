@@ -231,12 +231,13 @@ TEST_CASE(
         };
         if (throws)
             CHECK_THROWS_AS(
-                service.do_in_transaction(request, "x", operation, {.deadline = 300ms}), std::runtime_error);
+                service.do_in_transaction(request, "x", operation, {.deadline = 1500ms}), std::runtime_error);
         else
             CHECK(
-                service.try_do_in_transaction(request, "x", operation, {.deadline = 300ms}).value().value() ==
-                9);
-        CHECK(SystemRuntime::now() - began < 3s);
+                service.try_do_in_transaction(request, "x", operation, {.deadline = 1500ms})
+                    .value()
+                    .value() == 9);
+        CHECK(SystemRuntime::now() - began < 6s);
         server.resume();
         CHECK(eventually([&] {
             auto const claim = keys.claim(request, owner(7), 50ms, AfterLease::refuse);
