@@ -45,9 +45,9 @@ def end(process):
 
 def main():
     parent, child = pty.openpty()
+    begun = time.monotonic()
     at_terminal = start(child)
     os.close(child)
-    begun = time.monotonic()
     seen = read_until(parent, LINE, 240)
     took = time.monotonic() - begun
     end(at_terminal)
