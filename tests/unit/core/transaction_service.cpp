@@ -570,4 +570,52 @@ TEST_CASE(
     CHECK(quantity(repository) == 15);
 }
 
+// ---- the deadline ends a call of several attempts -----------------------------------------------
+
+/// A store that refuses its first loads with a reason, and has no answer to the next one when the deadline
+/// comes.
+struct Refusing {
+    using value_type = Stock;
+    using key_type = std::string;
+    using runtime_type = ManualRuntime;
+    ManualRuntime runtime() const { return time; }
+    void const* identity() const { return refused.get(); }
+    Outcome<Versioned<Stock>> carry_out(verb::Load<Stock> const&, Deadline deadline) const
+    {
+        if (++*refused <= refusals)
+            return Failure{Errc::unavailable, "the server runs a script"};
+        time.advance_to(deadline.at(time.now()));
+        return Failure{Errc::unavailable, "no reply"};
+    }
+    Outcome<Version> carry_out(verb::Insert<Stock> const&, Deadline) const { return Errc::misconfigured; }
+    Outcome<Version> carry_out(verb::CompareAndSet<Stock> const&, Deadline) const
+    {
+        return Errc::misconfigured;
+    }
+    Outcome<Version> carry_out(verb::Erase const&, Deadline) const { return Errc::misconfigured; }
+
+    int refusals;
+    std::shared_ptr<int> refused{std::make_shared<int>(0)};
+    ManualRuntime time{};
+};
+
+TEST_CASE(
+    "what the store said is told, although the deadline cut the last attempt", "[core][transaction_service]")
+{
+    auto const message_after = [](int refusals) {
+        TransactionService const service{OptimisticVersioning{}, Refusing{refusals}};
+        auto const outcome = service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 1h});
+        CHECK(outcome.errc() == Errc::deadline_exceeded);
+        CHECK(outcome.cause() == Errc::unavailable);
+        return outcome.message();
+    };
+    CHECK_THAT(
+        message_after(2),
+        Catch::Matchers::EndsWith("after 3 attempts, the last ended with unavailable: no reply; before that: "
+                                  "the server runs a script"));
+    CHECK_THAT(
+        message_after(0),
+        Catch::Matchers::EndsWith("after 1 attempts, the last ended with unavailable: no reply"));
+}
+
 }  // namespace transaction_service_test

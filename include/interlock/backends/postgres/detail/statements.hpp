@@ -125,7 +125,7 @@ struct Table {
     /// column of the key. Empty: the key's own bytes, because they are the same however the key is spelled.
     std::vector<KeyPart> record_key;
     std::vector<ColumnForm> key_forms{};  ///< for each column of the key: how its values cross
-    std::vector<KeyFit> key_fits;         ///< likewise: how it takes a text; empty in the library's own table
+    std::vector<KeyFit> key_fits;         ///< see `key_fit`; empty in the library's own table
     /// For each column of the key: the largest number that it takes; all but that of an integer take all.
     std::vector<std::int64_t> key_most{};
     /// The condition that makes a row one of the repository's, in parentheses behind AND; or empty.
@@ -133,6 +133,9 @@ struct Table {
     bool unique{true};      ///< an index sees to it that no two rows have one key
     bool arbiter{true};     ///< an index that ON CONFLICT takes does so
     std::string no_insert;  ///< why no row can be inserted; empty: one can
+
+    /// How the column `i` of the key takes a text.
+    KeyFit key_fit(std::size_t i) const { return key_fits.empty() ? KeyFit{} : key_fits[i]; }
 };
 
 /// What a statement does when it may not change the row.

@@ -69,8 +69,7 @@ INTERLOCK_DECL std::string KeyFit::value(std::string_view parameter) const
 /// The condition that the column `i` of the key of the row `t` is `parameter`.
 INTERLOCK_DECL std::string is_part(Table const& t, std::size_t i, std::string_view parameter)
 {
-    auto const column = joined_text({"t.", t.key[i]});
-    return t.key_fits.empty() ? KeyFit{}.equals(column, parameter) : t.key_fits[i].equals(column, parameter);
+    return t.key_fit(i).equals(joined_text({"t.", t.key[i]}), parameter);
 }
 
 /// The condition that the row `t` is the one which `key` names.
@@ -363,7 +362,7 @@ private:
     /// What an insert writes into the column `i` of the key.
     std::string key_value(std::size_t i, std::string_view parameter) const
     {
-        return table_.key_fits.empty() ? std::string(parameter) : table_.key_fits[i].value(parameter);
+        return table_.key_fit(i).value(parameter);
     }
 
     bool writes(std::size_t column) const noexcept

@@ -114,6 +114,8 @@ Outcome<typename TableCore<R>::Known> TableCore<R>::know(Deadline deadline) cons
 template <class R>
 bool TableCore<R>::has_changed(KnownTable const& known, Deadline deadline) const
 {
+    if (!mapped)  // the library's own table has the columns that it was made with
+        return false;
     auto const now = learn(deadline);
     if (!now)
         return false;

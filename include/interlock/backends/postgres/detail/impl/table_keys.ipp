@@ -57,7 +57,7 @@ std::string TableCore<R>::refused_part(
             continue;
         if (!parts[i].is_utf8())
             return column->name;
-        auto const& fit = known.table.key_fits[i];
+        auto const fit = known.table.key_fit(i);
         batch.add(
             joined_text(
                 {"SELECT ", fit.whole.empty() ? joined_text({"$1::", column->type}) : fit.value("$1")}),

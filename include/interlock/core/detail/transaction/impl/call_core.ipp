@@ -146,9 +146,21 @@ INTERLOCK_DECL Failure CallCore::failure_at_end(std::string place)
 
 INTERLOCK_DECL void CallCore::note_retry()
 {
-    retried_.reset();
-    if (failure_ && failure_->errc() == machine_.last_error())
-        keep_retried(*failure_);
+    auto const before = std::move(retried_);
+    if (!failure_ || failure_->errc() != machine_.last_error())
+        return;
+    keep_retried(*failure_);
+    // The last attempt may have had a moment only, in which the store did not answer it: then what the store
+    // said to the attempt before is why.
+    bool const last = machine_.wake_at() >= machine_.deadline();
+    if (!last || !retried_ || !before || !before->has_detail() || before->detail() == failure_->detail())
+        return;
+    try {
+        auto text = failure_->has_detail() ? failure_->detail() + "; " : std::string{};
+        (text += "before that: ") += before->detail();
+        keep_retried(Failure{*failure_}.with_detail(std::move(text)));
+    } catch (std::bad_alloc const&) {  // the last answer stands alone
+    }
 }
 
 INTERLOCK_DECL void CallCore::keep_retried(Failure failure) noexcept
