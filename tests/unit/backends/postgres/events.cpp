@@ -531,7 +531,7 @@ TEST_CASE("a read gives as many events as it was asked for", "[postgres][events]
     fill(f.pool.options().name_space + "_event", last);
     CHECK(f.events.read(0, 7, 0).errc() == il::Errc::invalid_argument);
     // Each text has a bound, a power of ten, for one row more than is asked for.
-    for (std::size_t const limit : {1, 8, 9, 10, 98, 99, 100, 999, 9'999}) {
+    for (std::size_t const limit : {1u, 8u, 9u, 10u, 98u, 99u, 100u, 999u, 9'999u}) {
         CAPTURE(limit);
         auto const page = f.events.read(0, 7, limit).value();
         REQUIRE(page.events.size() == limit);
@@ -567,7 +567,7 @@ TEST_CASE("a read of a large log is not planned anew each time", "[postgres][eve
                 "WHERE statement LIKE '%LIMIT%'")
             .value<std::int64_t>();
     };
-    for (std::size_t const limit : {1, 10, 100, 256, 1'000}) {
+    for (std::size_t const limit : {1u, 10u, 100u, 256u, 1'000u}) {
         CAPTURE(limit);
         auto const before = planned();
         for (int i = 0; i < 20; ++i)
