@@ -24,6 +24,11 @@ if(INTERLOCK_SANITIZE STREQUAL "address")
     list(APPEND sanitizers -fno-sanitize-recover=all)
 elseif(INTERLOCK_SANITIZE STREQUAL "thread")
     set(sanitizers -fsanitize=thread)
+    if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+        # Its own operators new and delete are linked into each program; those of a test that replaces them
+        # come first.
+        target_link_options(interlock_sanitizer INTERFACE LINKER:--allow-multiple-definition)
+    endif()
 elseif(NOT INTERLOCK_SANITIZE STREQUAL "")
     message(FATAL_ERROR "INTERLOCK_SANITIZE is '${INTERLOCK_SANITIZE}'; it may be empty, address or thread")
 endif()

@@ -16,6 +16,9 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/system_executor.hpp>
+
 #include "support/catch.hpp"
 #include "support/manual_runtime.hpp"
 #include "support/states.hpp"
@@ -43,6 +46,32 @@ using namespace std::chrono_literals;
 using interlock_test::ManualRuntime;
 using interlock_test::Stock;
 using Memory = memory::StateRepository<Stock, std::string, ManualRuntime>;
+
+/// The threads of a runtime: what goes on in the background, such as taking back a grant that nobody knows of,
+/// goes on when this ends, until nothing is left of it.
+class Background {
+public:
+    explicit Background(ManualRuntime runtime) : runtime_(std::move(runtime))
+    {
+        runtime_.set_executor(io_.get_executor());
+        runtime_.set_blocking_executor(io_.get_executor());
+    }
+    Background(Background const&) = delete;
+    Background& operator=(Background const&) = delete;
+    ~Background()
+    {
+        while (io_.poll() > 0 || runtime_.armed() > 0) {
+            runtime_.advance(1h);
+            io_.restart();
+        }
+        runtime_.set_executor(boost::asio::system_executor{});
+        runtime_.set_blocking_executor(boost::asio::system_executor{});
+    }
+
+private:
+    ManualRuntime runtime_;
+    boost::asio::io_context io_;
+};
 
 /// What the store refuses, from the first call on. What is pending has no answer until the deadline; the call
 /// itself knows why.
@@ -93,11 +122,14 @@ public:
     }
     template <class Verb>
         requires CarriesOut<Memory, Verb>
-    StartedCall<typename Verb::answer> start(Verb const& verb, Deadline deadline, Waiter&) const
+    StartedCall<typename Verb::answer> start(Verb const& verb, Deadline deadline, Waiter& waiter) const
     {
         using X = typename Verb::answer;
-        if (!refuses(Verb::name))
-            return std::make_unique<Call<X>>(runtime(), TimePoint::max(), carry_out(verb, deadline));
+        if (!refuses(Verb::name)) {
+            auto call = std::make_unique<Call<X>>(runtime(), TimePoint::max(), carry_out(verb, deadline));
+            waiter.wake();
+            return call;
+        }
         story_->heard();
         return std::make_unique<Call<X>>(runtime(), deadline.at(runtime().now()), std::nullopt);
     }
@@ -302,6 +334,7 @@ public:
 
 private:
     ManualRuntime runtime_;
+    Background background_{runtime_};
     Refusing store_;
     Session session_;
     std::array<std::optional<Caller<Session>>, callers> callers_;
@@ -388,6 +421,7 @@ TEST_CASE(
     using namespace sharing_reasons;
     ManualRuntime runtime;
     runtime.waits_advance(true);
+    Background const background{runtime};
     Refusing const store{runtime, Refuses::locks_slowly};
     int refused = 0;
     store.on_refused([&] { ++refused; });

@@ -35,7 +35,7 @@ struct SubscriptionView {
         std::string text;
         auto const add = [&text](auto n) { text += std::to_string(n) + ' '; };
         auto const until = [&](TimePoint at) {
-            add(at == TimePoint::max() ? -1 : std::max<std::int64_t>(0, (at - now).count()));
+            add(at == TimePoint::max() ? -1 : at <= now ? 0 : (at - now).count());
         };
         for (bool const b :
              {m.lease_, m.ends_, m.moved_, m.last_look_, m.last_write_, m.last_note_, m.reading_, m.looking_,

@@ -50,6 +50,11 @@ public:
     void waits_advance(bool value) const { world_->waits_advance = value; }
     void set_generation(std::uint64_t value) const { world_->generation = value; }
     void set_executor(boost::asio::any_io_executor executor) const { world_->executor = std::move(executor); }
+    /// Of calls that may block.
+    void set_blocking_executor(boost::asio::any_io_executor executor) const
+    {
+        world_->blocking_executor = std::move(executor);
+    }
 
     // ---- Runtime --------------------------------------------------------------------------------
     TimePoint now() const noexcept { return TimePoint{std::chrono::nanoseconds{world_->now.load()}}; }
@@ -109,7 +114,7 @@ public:
     }
 
     boost::asio::any_io_executor executor() const { return world_->executor; }
-    boost::asio::any_io_executor blocking_executor() const { return boost::asio::system_executor{}; }
+    boost::asio::any_io_executor blocking_executor() const { return world_->blocking_executor; }
 
 private:
     struct World {
@@ -156,6 +161,7 @@ private:
         std::atomic<std::uint64_t> generation{0};
         std::atomic<bool> waits_advance{false};
         boost::asio::any_io_executor executor{boost::asio::system_executor{}};
+        boost::asio::any_io_executor blocking_executor{boost::asio::system_executor{}};
         std::recursive_mutex advancing;
         std::mutex mutex;
         std::condition_variable returned;

@@ -30,6 +30,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -103,12 +104,16 @@ private:
         std::int64_t to;  // `unended`, until its release was told
     };
     static constexpr auto unended = std::numeric_limits<std::int64_t>::max();
+    static constexpr std::size_t most = 256;  // of what a row remembers of each kind
     struct Row {
         std::string key;
         std::uint32_t number;  // in the file: the same in each process that draws the key
         // The last ones, by token. A holder who hands on may tell so after the next one has told that it has
         // the lock, or has ended: a hold ends no later than the next one begins.
         std::map<std::uint64_t, Hold> holds;
+        // The tokens of grants that were lost before their holders heard of them, as that of a process which
+        // stood still: no slice is drawn of them, since others may have had the lock by then.
+        std::set<std::uint64_t> lost;
     };
 
     /// FNV-1a, folded: two keys with one number would share a row.

@@ -116,6 +116,33 @@ TEST_CASE("holds of one row never overlap, in whatever order they are told", "[o
     CHECK(heads == std::vector{from[2], from[1]});
 }
 
+TEST_CASE(
+    "a grant that was lost before its holder heard of it is no hold beside the next one's",
+    "[observability][timeline]")
+{
+    TimelineObserver timeline;
+    Key const key{std::string("sku-1")};
+    ObservedLock const lock{{"memory", "here", "memory"}, &key, nullptr};
+    auto const acquire = [&](std::uint64_t token) {
+        timeline.on_acquire({Errc::ok, FencingToken{token}, token == 7, 1, 0ns, 0ns, 0ns, lock});
+        std::this_thread::sleep_for(1ms);
+    };
+    timeline.on_lock(
+        {.kind = LockEvent::Kind::lost,
+         .token = FencingToken{7},
+         .reason = LostReason::expired,
+         .lock = lock});
+    acquire(8);
+    acquire(7);  // whoever it was handed to stood still
+    timeline.on_release({Errc::lock_lost, FencingToken{7}, false, 1ms, lock});
+    timeline.on_release({Errc::ok, FencingToken{8}, false, 2ms, lock});
+    auto const json = timeline.json();
+    REQUIRE(count(json, R"("ph":"X")") == 1);
+    CHECK(numbers(json, R"("ph":"X")", "dur")[0] >= 2000);  // microseconds
+    CHECK(count(json, R"("name":"lost")") == 1);
+    CHECK(count(json, R"("name":"handed on")") == 0);
+}
+
 TEST_CASE("calls and conflicts are in the rows of their keys", "[observability][timeline]")
 {
     TimelineObserver timeline;

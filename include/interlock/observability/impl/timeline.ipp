@@ -42,6 +42,8 @@ inline void TimelineObserver::on_release(ReleaseEvent const& event) noexcept
     if (!event.token)
         return;
     draw(event.lock.key, [&](Moment now) {
+        if (rows_[now.row].lost.erase(event.token.value()) > 0)
+            return;
         slice(
             event.result == Errc::lock_lost ? "held, then lost"
             : event.handed_on               ? "held, handed on"
@@ -54,7 +56,8 @@ inline void TimelineObserver::on_release(ReleaseEvent const& event) noexcept
 
 inline void TimelineObserver::begin_hold(Moment now, std::uint64_t token, bool handed_on)
 {
-    constexpr std::size_t most = 256;
+    if (rows_[now.row].lost.contains(token))
+        return;
     auto& holds = rows_[now.row].holds;
     if (holds.size() >= most)
         holds.erase(holds.begin());
@@ -92,6 +95,11 @@ inline void TimelineObserver::on_lock(LockEvent const& event) noexcept
         case LockEvent::Kind::in_doubt: moment("in doubt", now, token); break;
         case LockEvent::Kind::lost:
             moment("lost", now, token + ",\"reason\":" + quoted(detail::word_of(event.reason)));
+            if (auto& row = rows_[now.row]; !row.holds.contains(event.token.value())) {
+                if (row.lost.size() >= most)
+                    row.lost.erase(row.lost.begin());
+                row.lost.insert(event.token.value());
+            }
             break;
         case LockEvent::Kind::fenced_out: moment("fenced out", now, token); break;
         }
@@ -216,7 +224,7 @@ void TimelineObserver::draw(Key const* key, Draw one) noexcept
         auto const at = runtime_.now().time_since_epoch().count();
         auto found = row_of_.find(key->bytes());
         if (found == row_of_.end()) {
-            rows_.push_back({std::string(key->bytes()), number_of(key->bytes()), {}});
+            rows_.push_back({std::string(key->bytes()), number_of(key->bytes()), {}, {}});
             found = row_of_.emplace(std::string(key->bytes()), rows_.size() - 1).first;
         }
         one({at, found->second});
