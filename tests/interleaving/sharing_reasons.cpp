@@ -47,8 +47,8 @@ using interlock_test::ManualRuntime;
 using interlock_test::Stock;
 using Memory = memory::StateRepository<Stock, std::string, ManualRuntime>;
 
-/// The threads of a runtime: what goes on in the background, such as taking back a grant that nobody knows of,
-/// goes on when this ends, until nothing is left of it.
+/// The threads of a runtime: what is left to the background, such as taking back a grant that nobody knows
+/// of, goes on when this ends, until nothing is left of it.
 class Background {
 public:
     explicit Background(ManualRuntime runtime) : runtime_(std::move(runtime))
