@@ -13,6 +13,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <thread>
 
@@ -23,22 +24,23 @@ namespace interlock_test {
 template <class BlockingStore, class Start>
 void vanish_during(BlockingStore const& store, std::string_view member, Start start)
 {
-    Gate gate;
+    // A late call, such as the one that gives a grant back, may still look at these when this has returned.
+    auto const gate = std::make_shared<Gate>();
     std::thread opener;
-    store.before_calls([&](std::string_view called) {
-        if (called == member)
-            gate.pass();
+    store.before_calls([gate, name = std::string(member)](std::string_view called) {
+        if (called == name)
+            gate->pass();
     });
     auto const alive = std::make_shared<int>(0);
     {
         boost::asio::io_context io;
         start(io, alive);
         io.poll();
-        REQUIRE(gate.wait_for(1));
+        REQUIRE(gate->wait_for(1));
         // The context may wait for the call, or leave it behind.
         opener = std::thread([&] {
             std::this_thread::sleep_for(std::chrono::milliseconds{50});
-            gate.open();
+            gate->open();
         });
     }
     opener.join();

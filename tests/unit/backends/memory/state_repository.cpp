@@ -643,7 +643,7 @@ TEST_CASE(
     CHECK(overloaded == count - 50'000);
     CHECK(most - before < 100'000'000);  // what 50,000 need, not what a million would
     CHECK(repository.key_count() == 0);
-    CHECK(spent < 120s);
+    CHECK(spent < 600s);  // what looks at all keys for each takes hours
 }
 
 }  // namespace memory_state_repository_test
