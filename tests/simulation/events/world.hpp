@@ -520,6 +520,9 @@ inline Fault Process::before_call(bool of_cursors, bool writes, bool may_fail)
 
 inline void Process::after_call()
 {
+    // A call that failed among the faults has left this to the next one, which may come in calm.
+    if (world_.calm())
+        dies_now_ = sleeps_now_ = false;
     if (std::exchange(dies_now_, false)) {
         world_.coverage().note(before_ ? "died before a call" : "died after a call");
         die();
