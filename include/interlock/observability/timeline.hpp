@@ -60,8 +60,9 @@ struct TimelineOptions {
 /// | a call of `do_in_transaction` | a slice under the name of its operation, with what it came to |
 ///
 /// **Guarantee.** `json()` is one JSON object whatever the keys contain, also while events come. The `held`
-/// slices of one row never overlap. **Does not guarantee.** Times of an event before it was told: where a
-/// wait or a call begins is computed from its duration.
+/// slices of one row never overlap; a grant that was lost before its holder heard of it has none. **Does not
+/// guarantee.** Times of an event before it was told: where a wait or a call begins is computed from its
+/// duration.
 /// **Lifetimes.** It must outlive the services that have its pointer. **Thread safety.** Everything: safe,
 /// by one mutex for all events. **Cost.** About a microsecond and a hundred bytes per event.
 class TimelineObserver final : public Observer {

@@ -12,6 +12,7 @@
 ///     if (!taken.changed)
 ///         return sold_out();  // an answer, too: the same id gets it again
 
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/record_statements.hpp>
 #include <interlock/backends/postgres/pool.hpp>
@@ -65,7 +66,7 @@ public:
     /// Where counters are, for texts: `postgres table "interlock_counter"`.
     std::string place() const
     {
-        return "postgres table \"" + shared_->pool->options().name_space + "_counter\"";
+        return detail::place_of_table(shared_->pool->options().name_space + "_counter");
     }
 
     /// One trip for each time that it must be asked. Waits for a change of the same counter that is being

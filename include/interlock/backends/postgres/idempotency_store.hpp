@@ -13,6 +13,7 @@
 ///     service.do_in_transaction(request, "alice", [](Account& a) { return a.balance -= 10; });
 
 #include <interlock/backends/postgres/detail/batch.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/record_statements.hpp>
 #include <interlock/backends/postgres/pool.hpp>
@@ -74,7 +75,7 @@ public:
     /// Where records are kept, for texts: `postgres table "interlock_idempotency"`.
     std::string place() const
     {
-        return "postgres table \"" + shared_->pool->options().name_space + "_idempotency\"";
+        return detail::place_of_table(shared_->pool->options().name_space + "_idempotency");
     }
 
     /// `waiter` is woken when the request is completed or given back, after some claim of it was in vain; not
@@ -151,7 +152,7 @@ public:
     /// Where records are kept, for texts: `postgres table "interlock_idempotency"`.
     std::string place() const
     {
-        return "postgres table \"" + shared_->pool->options().name_space + "_idempotency\"";
+        return detail::place_of_table(shared_->pool->options().name_space + "_idempotency");
     }
 
 private:

@@ -14,6 +14,7 @@
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/joint_store.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/state_table.hpp>
 #include <interlock/backends/postgres/pool.hpp>
@@ -129,7 +130,7 @@ public:
     /// Whose threads make the blocking calls: one set for all handles, however many tenants there are.
     void const* threads_owner() const noexcept { return store_->identity.get(); }
     /// For messages. Names no server: its address may hold a password.
-    std::string place() const { return "postgres table \"" + store_->table.name + "\""; }
+    std::string place() const { return detail::place_of_table(store_->table.name); }
     /// Calls block, as many at a time as the pool has connections.
     Capabilities capabilities() const noexcept
     {

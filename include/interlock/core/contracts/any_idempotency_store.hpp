@@ -34,6 +34,7 @@ public:
 
     /// How long an answer is kept; zero: the store does not say.
     std::chrono::nanoseconds retention() const noexcept { return held_->retention(); }
+    /// Where records are kept, for texts; empty: the store does not say.
     std::string place() const { return held_->place(); }
     Capabilities capabilities() const noexcept { return held_->capabilities(); }
     void subscribe(IdempotentRequest const& request, Waiter& waiter) const

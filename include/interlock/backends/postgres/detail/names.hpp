@@ -37,6 +37,12 @@ std::string quoted_name(std::string_view name);
 /// `text` as a constant of SQL, whatever `standard_conforming_strings` says.
 std::string quoted_text(std::string_view text);
 
+/// Where what is in `table` is kept, for texts.
+[[gnu::cold]] inline std::string place_of_table(std::string_view table)
+{
+    return std::string("postgres table \"").append(table) + '"';
+}
+
 /// The name of a table or of a sequence, perhaps with a schema and a dot in front. Throws `Error`
 /// (`invalid_argument`), which says `option`, the name, and the character that cannot stand there.
 SqlName table_name(std::string_view option, std::string_view written);

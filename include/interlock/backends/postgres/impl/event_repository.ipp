@@ -6,6 +6,7 @@
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/hidden_tables.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 #include <interlock/backends/postgres/detail/utf8.hpp>
 #include <interlock/backends/postgres/event_repository.hpp>
@@ -73,7 +74,7 @@ void const* BasicEventRepository<R>::identity() const noexcept
 template <class R>
 std::string BasicEventRepository<R>::place() const
 {
-    return "postgres table \"" + shared_->log->name() + "\"";
+    return detail::place_of_table(shared_->log->name());
 }
 
 template <class R>

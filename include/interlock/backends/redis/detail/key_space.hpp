@@ -29,6 +29,12 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
+/// Where a repository keeps what it has, for texts.
+[[gnu::cold]] inline std::string place_of_name_space(std::string_view prefix, std::string_view name_space)
+{
+    return ("redis name space \"" + std::string(prefix)).append(name_space) + '"';
+}
+
 /// A physical name, as the parts of which it consists. It refers to what it was made of, which must outlive
 /// it.
 class Name {

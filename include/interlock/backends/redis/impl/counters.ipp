@@ -84,7 +84,7 @@ void const* BasicCounters<Runtime>::identity() const noexcept
 template <class Runtime>
 std::string BasicCounters<Runtime>::place() const
 {
-    return "redis name space \"" + shared_->client->options().prefix + shared_->options.name_space + "\"";
+    return detail::place_of_name_space(shared_->client->options().prefix, shared_->options.name_space);
 }
 
 template <class Runtime>

@@ -27,8 +27,8 @@ template <class Runtime>
 struct BasicIdempotencyStore<Runtime>::Shared {
     Shared(std::shared_ptr<detail::ClientState<Runtime>> c, IdempotencyStoreOptions o)
         : client(std::move(c)), keys(o.name_space, o.shards, client->options().prefix),
-          place("redis name space \"" + client->options().prefix + o.name_space + "\""),
-          retention(o.retention), group(client->subscriber().group(keys))
+          place(detail::place_of_name_space(client->options().prefix, o.name_space)), retention(o.retention),
+          group(client->subscriber().group(keys))
     {}
 
     std::string name(IdempotentRequest const& request) const

@@ -86,7 +86,7 @@ R const& StateCore<R>::runtime() const noexcept
 template <class R>
 std::string StateCore<R>::place() const
 {
-    return "redis name space \"" + client_->options().prefix + options_.name_space + "\"";
+    return place_of_name_space(client_->options().prefix, options_.name_space);
 }
 
 template <class R>
