@@ -50,10 +50,12 @@ struct TraceContext {
     /// yet, the parts of version 00 are read, and of its flags only whether the trace is sampled.
     static constexpr std::optional<TraceContext> parse(std::string_view text) noexcept;
 
-    /// The context of work that is done for this one: the same trace, another span. `bits`: random ones.
+    /// The context of work that is done for this one: the same trace, another span. `bits`: random ones. Of
+    /// the flags it has those that the standard names: who makes a context must leave all others at zero.
     constexpr TraceContext child(std::uint64_t bits) const noexcept
     {
         auto made = *this;
+        made.flags &= sampled_flag | random_flag;
         put(made.span_id, 0, bits != 0 ? bits : 1);  // zero would say that there is no span
         return made;
     }
@@ -244,23 +246,15 @@ public:
 private:
     static bool is_letter(char c) noexcept { return c >= 'a' && c <= 'z'; }
     static bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-    static bool of_key(std::string_view text) noexcept
-    {
-        return std::all_of(text.begin(), text.end(), [](char c) {
-            return is_letter(c) || is_digit(c) || c == '_' || c == '-' || c == '*' || c == '/';
-        });
-    }
-    /// One word that begins with a letter, or a tenant and its system: `tenant@system`.
+    /// Begins with a letter or a digit. `tenant@system` is such a key, too: `@` is a letter among others
+    /// since Level 2.
     static bool valid_key(std::string_view key) noexcept
     {
-        auto const at = key.find('@');
-        if (at == std::string_view::npos)
-            return !key.empty() && key.size() <= 256 && is_letter(key[0]) && of_key(key);
-        auto const tenant = key.substr(0, at);
-        auto const system = key.substr(at + 1);
-        return !tenant.empty() && tenant.size() <= 241 && (is_letter(tenant[0]) || is_digit(tenant[0])) &&
-               of_key(tenant) && !system.empty() && system.size() <= 14 && is_letter(system[0]) &&
-               of_key(system);
+        return !key.empty() && key.size() <= 256 && (is_letter(key[0]) || is_digit(key[0])) &&
+               std::all_of(key.begin(), key.end(), [](char c) {
+                   return is_letter(c) || is_digit(c) || c == '_' || c == '-' || c == '*' || c == '/' ||
+                          c == '@';
+               });
     }
     static bool valid_value(std::string_view value) noexcept
     {

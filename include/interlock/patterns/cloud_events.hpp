@@ -58,16 +58,36 @@ struct CloudEvent {
 
 namespace detail {
 
-/// Whether `text` may be the value of an attribute: UTF-8 without control characters.
+/// Whether `text` may be the value of an attribute: UTF-8 without control characters, those from U+0080 to
+/// U+009F too, and without what Unicode says is no character: U+FDD0 to U+FDEF, and the last two of each
+/// plane.
 inline bool is_attribute(std::string_view text) noexcept
 {
-    for (char const c : text)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+    if (!is_utf8(text))
+        return false;
+    auto const byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        auto const first = byte(i);
+        if (first < 0x20 || first == 0x7f || (first == 0xc2 && byte(i + 1) < 0xa0))
             return false;
-    return is_utf8(text);
+        bool const last_of_64 = first >= 0xef && byte(i + (first == 0xef ? 1 : 2)) == 0xbf;
+        bool const of_last_row = first == 0xef || (first >= 0xf0 && (byte(i + 1) & 0x0fU) == 0x0f);
+        if (last_of_64 && of_last_row && byte(i + (first == 0xef ? 2 : 3)) >= 0xbe)
+            return false;
+        if (first == 0xef && byte(i + 1) == 0xb7 && byte(i + 2) >= 0x90 && byte(i + 2) <= 0xaf)
+            return false;
+    }
+    return true;
 }
 
-/// RFC 3339, in UTC.
+/// Whether RFC 3339 has a form for `at`: its years have four digits.
+inline bool has_timestamp(std::chrono::sys_time<std::chrono::microseconds> at) noexcept
+{
+    using namespace std::chrono;
+    return at >= sys_days{year{0} / 1 / 1} && at < sys_days{year{10000} / 1 / 1};
+}
+
+/// RFC 3339, in UTC. Precondition: `has_timestamp`.
 inline std::string timestamp(std::chrono::sys_time<std::chrono::microseconds> at)
 {
     auto const day = std::chrono::floor<std::chrono::days>(at);
@@ -282,8 +302,9 @@ private:
 /// `event` as a CloudEvent in JSON, its data as JSON if it is a fact of the contract `C`; without one, and
 /// where a text of the fact is no UTF-8 or a number no number, as base64.
 ///
-/// `invalid_argument`: `source` is empty, or no text; or the id, the type or the cause of the event holds
-/// what no attribute may (control characters, or bytes that are no UTF-8).
+/// `invalid_argument`: `source` is empty, or no text; the id, the type or the cause of the event holds what
+/// no attribute may (control characters, or bytes that are no UTF-8); its time is not of the years 0 to 9999;
+/// or its version is below 1.
 template <class C = Contract<>>
 Outcome<std::string> to_cloud_event(Event const& event, std::string_view source)
 {
@@ -308,8 +329,12 @@ Outcome<std::string> to_cloud_event(Event const& event, std::string_view source)
         add("streambase64", detail::to_base64(stream));
         add("partitionkey", detail::to_base64(stream));
     }
-    if (event.recorded_at.time_since_epoch().count() != 0)
+    if (!detail::has_timestamp(event.recorded_at))
+        wrong = "time";
+    else if (event.recorded_at.time_since_epoch().count() != 0)
         add("time", detail::timestamp(event.recorded_at));
+    if (event.version < 1)
+        wrong = "version";
     out += ",\"eventversion\":" + std::to_string(event.version);
     if (auto const number = std::to_string(event.number); event.number > 0)
         add("sequence", std::string(19 - std::min<std::size_t>(19, number.size()), '0') + number);
@@ -319,7 +344,7 @@ Outcome<std::string> to_cloud_event(Event const& event, std::string_view source)
     if (!wrong.empty())
         return Failure{
             Errc::invalid_argument, "the event cannot be sent as a CloudEvent: its " + std::string(wrong) +
-                                        " is empty, or holds what is no printable text in UTF-8"};
+                                        " is missing, or is nothing that an attribute may hold"};
     std::string data;
     if (detail::FactsOf<C>::append(data, event)) {
         out += ",\"datacontenttype\":\"application/json\",\"data\":" + data + "}";
@@ -335,8 +360,8 @@ Outcome<std::string> to_cloud_event(Event const& event, std::string_view source)
 /// its default. Other data in JSON, and a text, stay what they are: bytes that are no fact.
 ///
 /// `invalid_argument`, in words: it is no JSON, or larger than four times `max_event_bytes`; an attribute
-/// that must be there is not, or is of another kind; the type is no name of an event; or the data are a fact
-/// by their name and are not as its contract says.
+/// that must be there is not, or is of another kind; the type is no name of an event; the data are there
+/// twice, as JSON and as base64; or the data are a fact by their name and are not as its contract says.
 template <class C = Contract<>>
 Outcome<CloudEvent> from_cloud_event(std::string_view json)
 {
@@ -354,8 +379,10 @@ Outcome<CloudEvent> from_cloud_event(std::string_view json)
     event.id = envelope.required("id");
     event.type = envelope.required("type");
     event.version = envelope.number("eventversion", 1);
-    if (!EventType{event.type, event.version}.valid())
+    if (!detail::is_event_name(event.type))
         envelope.is_wrong("type");
+    if (event.version < 1)
+        envelope.is_wrong("eventversion");
     auto const subject = envelope.text("subject");
     auto const encoded = envelope.bytes("streambase64");
     event.stream =
@@ -372,6 +399,8 @@ Outcome<CloudEvent> from_cloud_event(std::string_view json)
         event.recorded_at = at.value_or(event.recorded_at);
     }
     if (auto const* const data = read->find("data")) {
+        if (read->find("data_base64") != nullptr)
+            envelope.is_wrong("data_base64");  // one of the two, and nobody could tell which
         auto bytes = detail::FactsOf<C>::bytes(event, *data);
         if (!bytes && detail::FactsOf<C>::knows(event))
             envelope.is_wrong("data");

@@ -179,7 +179,7 @@ inline ReadContract read_contract(std::string_view text)
         auto const version_end = std::min(line.find(' ', name_end + 1), line.size());
         auto const fact = line.substr(0, version_end);
         auto const rest = line.substr(std::min(version_end + 1, line.size()));
-        auto schema = rest.starts_with("bytes") ? SchemaReader{rest}.whole() : SchemaReader{rest}.members();
+        auto schema = rest == "bytes" ? SchemaReader{rest}.whole() : SchemaReader{rest}.members();
         bool const named = is_event_name(std::string_view(line).substr(0, name_end)) &&
                            fact.find_first_not_of("0123456789", name_end + 1) == std::string::npos &&
                            fact.size() > name_end + 1;
@@ -242,7 +242,8 @@ struct Contract {
     static std::vector<ContractChange> check_against(std::string const& path)
     {
         std::ifstream file{path, std::ios::binary};
-        if (!file)
+        file.peek();  // of a folder it is this that fails
+        if (!file.is_open() || file.bad())
             return {{path, "cannot be read: store text() there, and keep it under version control"}};
         std::string const before{std::istreambuf_iterator<char>{file}, std::istreambuf_iterator<char>{}};
         auto changes = compare_contracts(before, text());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <interlock/core/codec/json.hpp>
 #include <interlock/http/idempotency.hpp>
 #include <interlock/interlock.hpp>
 
@@ -31,6 +32,7 @@ TEST_CASE("a key is read as the IETF draft writes it, and bare", "[http]")
         Row{"12345", "12345"}, Row{" \t\"12345\"\t ", "12345"}, Row{R"("a b, c; d")", "a b, c; d"},
         Row{R"("a \"b\" \\ c")", R"(a "b" \ c)"}, Row{R"("\"k\"")", R"("k")"}, Row{R"("k";v=1)", "k"},
         Row{R"("k"; a;b=?1; c="x\"y";*d=2.5)", "k"}, Row{"key_1:2/3+4=", "key_1:2/3+4="},
+        Row{":YWJj:", ":YWJj:"}, Row{R"("   ")", "   "}, Row{R"("k";v=:YWJj:;w=-1.5)", "k"},
         Row{'"' + std::string(255, 'k') + '"', std::string(255, 'k')});
     CAPTURE(row.header);
     CHECK(http::key_of(row.header).value() == row.key);
@@ -50,10 +52,13 @@ TEST_CASE("a key that is neither form is refused in a sentence for its client", 
         Row{"a\x7f", "control character"}, Row{"\"\xc3\xa4\"", "not ASCII"}, Row{"\xc3\xa4", "not ASCII"},
         Row{R"("a)", "no closing quote"}, Row{R"("a\")", "no closing quote"}, Row{"\"", "no closing quote"},
         Row{R"("a\n")", "backslash"}, Row{"\"a\\", "backslash"}, Row{R"("a" "b")", "goes on"},
-        Row{R"("a"b)", "goes on"}, Row{R"("a", "b")", "sent twice"}, Row{"a, b", "sent twice"},
-        Row{"a,b", "sent twice"}, Row{"a b", "must stand in quotes"}, Row{R"(a"b")", "must stand in quotes"},
-        Row{"a;v=1", "must stand in quotes"}, Row{R"("a";)", "parameter"}, Row{R"("a";V=1)", "parameter"},
-        Row{R"("a";v=)", "parameter"}, Row{R"("a";v="x)", "parameter"});
+        Row{R"("a"b)", "goes on"}, Row{R"("a", "b")", "sent twice"}, Row{R"("a" , "b")", "sent twice"},
+        Row{R"("a" ;v=1)", "goes on"}, Row{R"("a";;v=1)", "parameter"},
+        Row{R"(("a"))", "must stand in quotes"}, Row{"\xef\xbb\xbf\"a\"", "not ASCII"},
+        Row{"a, b", "sent twice"}, Row{"a,b", "sent twice"}, Row{"a b", "must stand in quotes"},
+        Row{R"(a"b")", "must stand in quotes"}, Row{"a;v=1", "must stand in quotes"},
+        Row{R"("a";)", "parameter"}, Row{R"("a";V=1)", "parameter"}, Row{R"("a";v=)", "parameter"},
+        Row{R"("a";v="x)", "parameter"});
     CAPTURE(row.header);
     auto const refused = http::request_of(row.header, scope, "body");
     REQUIRE_FALSE(refused);
@@ -130,6 +135,7 @@ TEST_CASE("a key that is missing has a status of its own", "[http]")
     auto const missing = http::request_of("", scope, "");
     CHECK(http::status_of(missing.failure()) == 400);
     CHECK(http::status_of(missing.failure(), {.missing_key = 428}) == 428);
+    CHECK(http::problem_of(missing.failure(), {.missing_key = 428}).title == "Precondition Required");
     auto const malformed = http::request_of("a b", scope, "");
     CHECK(http::status_of(malformed.failure(), {.missing_key = 428}) == 400);
     CHECK(http::problem_of(missing.failure().exception(), {.missing_key = 428}).status == 428);
@@ -172,6 +178,10 @@ TEST_CASE("a problem is the JSON of RFC 9457", "[http]")
     http::Problem const quotes{
         .title = "a \"b\" \\ \n", .detail = {}, .code = {}, .retry_after = {}, .type = {}};
     CHECK_THAT(quotes.body(), ContainsSubstring(R"("title":"a \"b\" \\ \u000a")"));
+    http::Problem const bytes{
+        .title = "K\xc3\xb6ln", .detail = "K\xf6ln", .code = {}, .retry_after = {}, .type = {}};
+    CHECK_THAT(bytes.body(), ContainsSubstring("K\xc3\xb6ln") && ContainsSubstring("K?ln"));
+    CHECK(detail::JsonReader{bytes.body()}.read());
 }
 
 TEST_CASE("a request from a header goes through a service as any other", "[http]")

@@ -61,7 +61,9 @@ TEST_CASE("a line of JSON is JSON, whatever a key is", "[observability][log]")
         std::string{"sku-1"}, std::string{"a \"quoted\" \\ key = 5"}, std::string{"line\nbreak\r\t\x7f"},
         std::string{"nul\0byte", 8}, std::string{"\xff\xfe\x80"}, std::string{"K\xc3\xb6ln"},
         std::string{"cut \xe2\x82"}, std::string{"surrogate \xed\xa0\x80"}, std::string{"overlong \xc0\xaf"},
-        std::string{"\xf0\x9f\x94\x92"});
+        std::string{"\xf0\x9f\x94\x92"},
+        std::string{"\xc2\x85 \xc2\x9b"
+                    "2J \xe2\x80\xa8 \xe2\x80\xa9"});
     for (bool const json : {true, false}) {
         Lines lines;
         auto log = into(lines, {.json = json, .least = LogLevel::debug, .keys = HearsKeys::yes});
@@ -75,6 +77,8 @@ TEST_CASE("a line of JSON is JSON, whatever a key is", "[observability][log]")
         CHECK(lines[0].first == LogLevel::error);
         for (char const c : lines[0].second)
             CHECK_FALSE((c >= 0 && c < ' '));
+        for (auto const* end_of_line : {"\xc2\x85", "\xc2\x9b", "\xe2\x80\xa8", "\xe2\x80\xa9"})
+            CHECK(lines[0].second.find(end_of_line) == std::string::npos);
         if (json)
             CHECK(detail::JsonReader{lines[0].second}.read());
     }

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -69,6 +70,24 @@ struct Ordered {
     static constexpr EventType event{"order.placed", 1};
 };
 BOOST_DESCRIBE_STRUCT(Ordered, (), (number, gift, colour, note, lines, range, weight, nothing))
+
+/// Its first member has a name that begins as the word for facts with a form of their own.
+struct Transferred {
+    std::int64_t bytes_sent{0};
+    static constexpr EventType event{"net.transferred", 1};
+};
+BOOST_DESCRIBE_STRUCT(Transferred, (), (bytes_sent))
+
+/// Its `upcast` refuses what cannot be.
+struct Counted {
+    std::string sku;
+    static constexpr EventType event{"stock.sold", 4};
+    static Counted upcast(SoldV1 const& old)
+    {
+        return old.pieces < 0 ? throw std::range_error("fewer than no pieces") : Counted{old.sku};
+    }
+};
+BOOST_DESCRIBE_STRUCT(Counted, (), (sku))
 
 /// Stored in a form of its own.
 struct Measured {
@@ -175,7 +194,10 @@ TEST_CASE("what is no contract is a difference, and is said", "[patterns][contra
 {
     for (auto const* line :
          {"a.b", "a.b 1 x", "a.b 1 x:", "a.b 1 x:text,", "a.b 1 x:vector<text", "a.b 1 x:{y:text",
-          "a.b 1 :text", "a.b 1 x:text  y:text", "a.b 1 x:vector<>", "a.b 1 bytes bytes", "<<<<<<< ours"}) {
+          "a.b 1 :text", "a.b 1 x:text  y:text", "a.b 1 x:vector<>", "a.b 1 bytes bytes", "<<<<<<< ours",
+          "a.b -1 x:text", "a.b 1 x:text x:int32", "a.b\t1\tx:text",
+          "\xef\xbb\xbf"
+          "a.b 1 x:text"}) {
         INFO(line);
         auto const changes = compare_contracts("c.d 1 x:text\n" + std::string(line) + "\n", "c.d 1 x:text\n");
         CHECK((changes.size() >= 1 && changes[0].fact == "line 2"));
@@ -203,9 +225,24 @@ TEST_CASE("a contract is held against the file that is kept of it", "[patterns][
     CHECK(
         Facts::check_against(path) ==
         std::vector{ContractChange{"left.out 1", "is withdrawn, and events of it may still be stored"}});
+    write("");
+    CHECK(Facts::check_against(path).size() == 5);
+    write(Facts::text().substr(0, Facts::text().size() - 4));  // a write that was cut off
+    CHECK_THAT(Facts::check_against(path).at(0).what, ContainsSubstring("was t and is text"));
+    CHECK_THAT(
+        Facts::check_against(std::filesystem::temp_directory_path().string()).at(0).what,
+        ContainsSubstring("cannot be read"));
     write("stock.sold 1 sku:text\n");
     CHECK_THAT(Contract<SoldV1>::check_against(path).at(0).what, ContainsSubstring("does not say so yet"));
     std::filesystem::remove(path);
+}
+
+TEST_CASE("a contract is read whatever its members are called", "[patterns][contract]")
+{
+    auto const text = Contract<Transferred>::text();
+    CHECK(text == "net.transferred 1 bytes_sent:int64\n");
+    CHECK(compare_contracts(text, text).empty());
+    CHECK(difference("bytes:text", "bytes:text more:bool") == "");
 }
 
 TEST_CASE("a former version is read by way of each upcast", "[patterns][contract]")
@@ -218,6 +255,8 @@ TEST_CASE("a former version is read by way of each upcast", "[patterns][contract
     CHECK(fact_of<Sold>(stored(Sold{"x", 9, "l"})).value().unit == "l");
     CHECK(fact_of<SoldV2>(stored(SoldV1{"x", 7})).value().quantity == 7);
     CHECK(fact_of<SoldV1>(stored(SoldV1{"x", 7})).value().pieces == 7);
+    CHECK(fact_of<Counted>(stored(SoldV1{"x", 7})).value().sku == "x");
+    CHECK_THROWS_WITH(fact_of<Counted>(stored(SoldV1{"x", -7})), "fewer than no pieces");
 }
 
 TEST_CASE("what cannot be read says both versions", "[patterns][contract]")

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_HTTP_IMPL_IDEMPOTENCY_IPP
 #define INTERLOCK_HTTP_IMPL_IDEMPOTENCY_IPP
 
+#include <interlock/core/codec/json.hpp>
 #include <interlock/http/idempotency.hpp>
 
 #include <algorithm>
@@ -104,42 +105,44 @@ INTERLOCK_DECL char const* foreign_characters(std::string_view text) noexcept
     return control ? "has a control character" : foreign ? "has a character that is not ASCII" : nullptr;
 }
 
+/// `text` in quotes. Of a text that is no UTF-8, and that no JSON can hold, the bytes that are not ASCII
+/// become question marks.
 INTERLOCK_DECL std::string json_text(std::string_view text)
 {
-    std::string json = "\"";
-    for (char c : text) {
-        auto const byte = static_cast<unsigned char>(c);
-        if (byte < 0x20) {
-            json += "\\u00";
-            json += "0123456789abcdef"[byte >> 4];
-            json += "0123456789abcdef"[byte & 15U];
-            continue;
-        }
-        if (c == '"' || c == '\\')
-            json += '\\';
-        json += c;
-    }
-    return json + '"';
+    std::string known{text};
+    if (!interlock::detail::is_utf8(known))
+        std::replace_if(
+            known.begin(), known.end(), [](char c) { return static_cast<unsigned char>(c) > 0x7f; }, '?');
+    std::string json;
+    interlock::detail::append_json_text(json, known);
+    return json;
 }
 
 /// The words of RFC 9110 for the statuses that an API gives; empty for any other.
 INTERLOCK_DECL std::string_view phrase_of(int status) noexcept
 {
-    constexpr std::array<std::pair<int, std::string_view>, 14> phrases{{
+    constexpr std::array<std::pair<int, std::string_view>, 21> phrases{{
         {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
         {403, "Forbidden"},
         {404, "Not Found"},
         {408, "Request Timeout"},
         {409, "Conflict"},
+        {410, "Gone"},
         {412, "Precondition Failed"},
+        {413, "Content Too Large"},
         {422, "Unprocessable Content"},
         {423, "Locked"},
+        {424, "Failed Dependency"},
         {425, "Too Early"},
+        {428, "Precondition Required"},
         {429, "Too Many Requests"},
         {500, "Internal Server Error"},
         {502, "Bad Gateway"},
         {503, "Service Unavailable"},
         {504, "Gateway Timeout"},
+        {507, "Insufficient Storage"},
     }};
     for (auto const& [known, phrase] : phrases)
         if (known == status)
@@ -204,7 +207,7 @@ INTERLOCK_DECL Outcome<std::string> key_of(std::string_view header)
             return quoted;
         key = *std::move(quoted);
         while (!rest.empty()) {
-            if (rest.front() == ',')
+            if (detail::trimmed(rest).front() == ',')
                 return detail::bad_key("was sent twice");
             if (rest.front() != ';')
                 return detail::bad_key("goes on behind its closing quote");

@@ -19,7 +19,9 @@ inline namespace v0 {
 namespace detail {
 
 /// Appends `text` as the inside of a JSON string. A byte that is neither ASCII that can be printed nor part
-/// of well formed UTF-8 becomes `\u00XX`: a reader sees which byte it was, and the line stays JSON.
+/// of well formed UTF-8 becomes `\u00XX`: a reader sees which byte it was, and the line stays JSON. So do
+/// the control characters from U+0080 to U+009F, one of which is an end of line and another one the begin of
+/// a terminal's commands; U+2028 and U+2029, which end lines as well, become `\u2028` and `\u2029`.
 inline void append_escaped(std::string& out, std::string_view text)
 {
     constexpr char digits[] = "0123456789abcdef";
@@ -45,7 +47,13 @@ inline void append_escaped(std::string& out, std::string_view text)
             byte >= 0xf0 && byte <= 0xf4 && follows(i + 1) && follows(i + 2) && follows(i + 3) &&
             !(byte == 0xf0 && next < 0x90) && !(byte == 0xf4 && next >= 0x90))
             more = 3;
-        if (more > 0) {
+        if (byte == 0xc2 && more == 1 && next < 0xa0) {
+            hex(static_cast<unsigned char>(next));
+            i += more;
+        } else if (auto const of = text.substr(i, 3); of == "\xe2\x80\xa8" || of == "\xe2\x80\xa9") {
+            out += of.back() == '\xa8' ? "\\u2028" : "\\u2029";
+            i += more;
+        } else if (more > 0) {
             out.append(text.substr(i, more + 1));
             i += more;
         } else if (byte == '"' || byte == '\\') {

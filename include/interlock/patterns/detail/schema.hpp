@@ -155,7 +155,9 @@ private:
     bool member(Schema& of)
     {
         auto name = word();
-        if (name.empty() || !take(':'))
+        bool const twice = std::any_of(
+            of.parts.begin(), of.parts.end(), [&](Schema const& part) { return part.member == name; });
+        if (name.empty() || twice || !take(':'))
             return false;
         auto read = kind();
         if (!read)

@@ -280,7 +280,7 @@ private:
             std::string name;
             skip_space();
             if (object) {
-                if (peek() != '"' || !read_text(name) || value.find(name) != nullptr)
+                if (peek() != '"' || !read_text(name))
                     return false;
                 skip_space();
                 if (!take(":"))
@@ -292,7 +292,18 @@ private:
                 return false;
             skip_space();
         } while (take(","));
-        return take(end);
+        return take(end) && !(object && has_name_twice(value));
+    }
+    /// Looked for once an object was read, since asking for each name as it comes takes, of an object with
+    /// many members, the square of their number.
+    static bool has_name_twice(Json const& object)
+    {
+        std::vector<std::string_view> names;
+        names.reserve(object.parts.size());
+        for (auto const& part : object.parts)
+            names.emplace_back(part.member);
+        std::sort(names.begin(), names.end());
+        return std::adjacent_find(names.begin(), names.end()) != names.end();
     }
     bool read_hex(std::uint32_t& code) noexcept
     {
