@@ -55,6 +55,10 @@ def a_mistake_is_dlocks_own_code_and_is_said(d):
     for words, said in [
             (["a2"], "no command"), (["--ttl", "soon", "a2", "--", "true"], "no duration"),
             (["--", "true"], "NAME is required"), (["--no-such", "a2", "--", "true"], "no-such"),
+            (["a2", "-c", "true", "--", "true"], "not both"), (["-dash", "--", "true"], "no option '-dash'"),
+            (["a2", "--json", "--", "true"], "no option '--json'"), (["setup", "a2"], "a2"),
+            (["a2\nb", "-c", "true"], "line break"), (["n" * 513, "--", "true"], "1 to 512 bytes"),
+            (["", "--", "true"], "1 to 512 bytes"), (["-w", "1s ", "a2", "--", "true"], "no duration"),
             (["--ttl", "1ms", "a2", "--", "true"], "--ttl must be"),
             (["--store", "memory:", "a2", "--", "true"], "belongs to one process"),
             (["--store", "nonsense://user:secret@x", "a2", "--", "true"], "no backend for 'nonsense'")]:
@@ -68,6 +72,38 @@ def a_mistake_is_dlocks_own_code_and_is_said(d):
     code, _, err = d.run("a2", "--", "true", env={k: v for k, v in os.environ.items() if k != "DLOCK_STORE"})
     expect("no store", code, 125)
     expect_in("no store", "--store URL", err)
+
+
+@case
+def a_name_is_what_was_written(d):
+    show = "printf %s \"$DLOCK_NAME\""
+    names = ("[a4]", "[a4,b4]", "[]", "-", "-1", "/a4/b", " ", "n" * 512)
+    for name in names:
+        expect(name, d.run("-n", name, "-c", show)[:2], (0, name))
+    expect("status", d.run("status", *names)[:2], (0, "".join(name + ": free\n" for name in sorted(names))))
+    holder = d.holder("[a4]")
+    expect("held", d.run("-n", "[a4]", "--", "true")[0], 1)
+    expect("another one", d.run("-n", "a4", "--", "true")[0], 0)
+    stop(holder)
+    expect("an empty command", d.run("a4", "-c", "")[:2], (0, ""))
+
+
+@case
+def closed_descriptors_are_nobodys_connection(d):
+    for closed in ((0,), (1,), (2,), (0, 1, 2)):
+        close = functools.partial(lambda numbers: [os.close(n) for n in numbers], closed)
+        expect(str(closed), d.run("-v", "a5", "-c", "exit 7", preexec_fn=close)[0], 7)
+    reader, writer = os.pipe()  # standard error goes nowhere
+    os.close(reader)
+    process = d.start("-v", "a5", "-c", "exit 7", preexec_fn=lambda: os.dup2(writer, 2))
+    process.communicate(timeout=LONG)
+    os.close(writer)
+    expect("a reader that has gone", process.returncode, 7)
+    code, _, err = d.run("status", "a5", preexec_fn=functools.partial(os.close, 1))
+    expect("status", code, 125)
+    expect_in("status says so", "cannot be written", err)
+    code = d.run("a5", "-c", "cat", preexec_fn=functools.partial(os.close, 0))[0]
+    expect("still closed for the command", code, 1)
 
 
 @case
@@ -343,10 +379,11 @@ def status_says_who_holds_what(d):
         expect_in("again and again", "h1: held by ", watch.stdout.readline())
     stop(watch, signal.SIGINT)
     stop(holder)
-    odd = "a\x1b[2J\"\\\u00e4"
-    holder = d.holder(odd)
+    odd = "a\x1b[2J\"\\\u00e4\u009b2J"
+    holder = d.holder("-v", odd)
     code, out, _ = d.run("status", odd)
-    expect("nothing moves the cursor", "\x1b" in out, False)
+    expect("nothing moves the cursor", "\x1b" in out or "\u009b" in out, False)
+    expect_in("nor what is taken", "took a?[2J\"\\\u00e4?2J\n", holder.stderr.readline())
     expect("any name", json.loads(d.run("status", "--json", odd)[1])[0]["name"], odd)
     stop(holder)
 

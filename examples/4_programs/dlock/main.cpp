@@ -4,18 +4,17 @@
 //
 //     dlock --store redis://cache nightly-report -- /usr/local/bin/report
 
-#include <fmt/format.h>
-
 #include "locks.hpp"
 #include "options.hpp"
 #include "report.hpp"
 #include "run.hpp"
+#include "system.hpp"
 
-#include <cstdio>
 #include <exception>
 
 int main(int argc, char** argv)
 {
+    dlock::keep_standard_descriptors();
     auto const parsed = dlock::parse(argc, argv);
     if (parsed.end)
         return *parsed.end;
@@ -29,9 +28,9 @@ int main(int argc, char** argv)
         case dlock::Verb::setup: dlock::set_up(options.store); return 0;
         }
     } catch (dlock::Fault const& fault) {
-        fmt::print(stderr, "dlock: {}\n", fault.text);
+        dlock::say(fault.text);
     } catch (std::exception const& error) {
-        fmt::print(stderr, "dlock: {}\n", error.what());
+        dlock::say(error.what());
     }
     return dlock::exit_fault;
 }

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "system.hpp"
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
@@ -88,13 +90,6 @@ void add_store(CLI::App& app, Options& options)
         ->type_name("URL");
 }
 
-void add_names(CLI::App& app, Options& options, bool required)
-{
-    auto* const names = app.add_option("NAME", options.names, "the names of the locks");
-    if (required)
-        names->required();
-}
-
 void describe_run(CLI::App& app, Options& options, std::string& shell, bool& at_once)
 {
     auto* const no_wait = app.add_flag("-n,--nonblock", at_once, "give up at once when a lock is held");
@@ -122,11 +117,23 @@ void describe_status(CLI::App& app, Options& options)
     add_duration(app, "--older-than", "only locks that are held for longer", options.older_than);
 }
 
-/// Everything but the command, which stands behind "--".
-void parse_words(CLI::App& app, std::vector<std::string> words)
+/// Everything but the command, which stands behind "--". What is no option is the name of a lock. CLI11 is
+/// not told of names: in its hands "[a,b]" would be two, and nobody would wait for who holds "[a,b]".
+void parse_words(CLI::App& app, std::vector<std::string> words, Options& options)
 {
     std::reverse(words.begin(), words.end());  // as CLI11 wants them
+    app.allow_extras(options.verb != Verb::setup);
     app.parse(std::move(words));
+    for (auto& word : app.remaining()) {
+        bool const number = word.size() > 1 && word[1] >= '0' && word[1] <= '9';
+        if (word.size() > 1 && word[0] == '-' && !number)
+            throw CLI::ParseError(
+                "there is no option '" + word + "' here, and no name of a lock begins with '-'",
+                CLI::ExitCodes::ExtrasError);
+        options.names.push_back(std::move(word));
+    }
+    if (options.names.empty() && options.verb != Verb::setup && options.verb != Verb::status)
+        throw CLI::RequiredError("NAME");
 }
 
 /// What is wrong with options that are each right.
@@ -143,6 +150,8 @@ std::string misfit_of(Options const& options, bool needs_command)
     for (auto const& name : options.names)
         if (name.empty() || name.size() > 512)
             return "the name of a lock has 1 to 512 bytes";
+        else if (needs_command && name.find('\n') != std::string::npos)
+            return "a name with a line break would be two in DLOCK_NAME, which has a line for each";
     return {};
 }
 
@@ -192,27 +201,26 @@ Parsed parse(int argc, char const* const* argv)
         break;
     case Verb::setup: break;
     }
-    if (options.verb != Verb::setup)
-        add_names(app, options, options.verb != Verb::status);
     try {
-        parse_words(app, std::move(words));
+        parse_words(app, std::move(words), options);
     } catch (CLI::ParseError const& error) {
         bool const fine = error.get_exit_code() == 0;  // --help and --version
         parsed.end = fine ? app.exit(error) : exit_fault;
         if (!fine)
-            fmt::print(stderr, "dlock: {}\nTry dlock --help.\n", error.what());
+            say(std::string(error.what()) + "\nTry dlock --help.");
         return parsed;
     }
     if (at_once)
         options.wait = Duration{0};
-    if (!shell.empty())
+    bool const has_shell = options.verb == Verb::run && app.count("--command") > 0;
+    if (has_shell)
         options.command = {"/bin/sh", "-c", std::move(shell)};
     std::sort(options.names.begin(), options.names.end());
     options.names.erase(std::unique(options.names.begin(), options.names.end()), options.names.end());
-    auto const misfit = has_command && !shell.empty() ? std::string("a command behind -- or by -c, not both")
-                                                      : misfit_of(options, options.verb == Verb::run);
+    auto const misfit = has_command && has_shell ? std::string("a command behind -- or by -c, not both")
+                                                 : misfit_of(options, options.verb == Verb::run);
     if (!misfit.empty()) {
-        fmt::print(stderr, "dlock: {}\nTry dlock --help.\n", misfit);
+        say(misfit + "\nTry dlock --help.");
         parsed.end = exit_fault;
     }
     return parsed;

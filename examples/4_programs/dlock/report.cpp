@@ -52,16 +52,6 @@ std::string since_of(interlock::LockInfo const& info)
     return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(seconds)));
 }
 
-/// For a terminal: what would move the cursor is shown as a question mark.
-std::string visible(std::string_view text)
-{
-    std::string out{text};
-    std::replace_if(
-        out.begin(), out.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; },
-        '?');
-    return out;
-}
-
 /// How many bytes of UTF-8 `text` begins with; 0: none that belong together.
 std::size_t utf8_length(std::string_view text)
 {
@@ -114,6 +104,20 @@ std::vector<Seen> chosen(std::vector<Seen> all, std::optional<Duration> older_th
 }
 
 }  // namespace
+
+std::string visible(std::string_view text)
+{
+    std::string out;
+    while (!text.empty()) {
+        auto const size = utf8_length(text);
+        auto const byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+        bool const moves =
+            size == 0 || byte(0) < 0x20 || byte(0) == 0x7f || (byte(0) == 0xc2 && byte(1) < 0xa0);
+        out += moves ? std::string_view{"?"} : text.substr(0, size);
+        text.remove_prefix(std::max<std::size_t>(size, 1));
+    }
+    return out;
+}
 
 std::string sentence_of(Seen const& seen)
 {

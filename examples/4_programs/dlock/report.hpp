@@ -10,10 +10,13 @@
 #include "options.hpp"
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace dlock {
 
+/// For a terminal: what would move the cursor, and bytes that are no UTF-8, are shown as question marks.
+std::string visible(std::string_view text);
 /// One sentence: who holds it, for how long.
 std::string sentence_of(Seen const& seen);
 /// `3m20s`, `250ms`, `2d4h`: two units at most.

@@ -63,15 +63,13 @@ public:
         if (!lost)
             lost = given_back.lost;
         if (lost && !lost_)
-            say(fmt::format("{}; the command has ended with {}", *lost, code));
+            say(visible(fmt::format("{}; the command has ended with {}", *lost, code)));
         else if (given_back.objection && !lost_)
-            say("may be held until its lease ends: " + *given_back.objection);
+            say(visible("may be held until its lease ends: " + *given_back.objection));
         return lost_ || lost ? exit_lost : code;
     }
 
 private:
-    static void say(std::string const& text) { fmt::print(stderr, "dlock: {}\n", text); }
-
     /// Nothing: they are ours.
     std::optional<int> take_locks()
     {
@@ -133,7 +131,7 @@ private:
                  "DLOCK_FENCING_TOKEN=" + lines_of(locks_.tokens())}),
             signals_.former_mask(), boottime() + locks_.remaining(), options_.kill_after};
         if (options_.verbose)
-            say("took " + lines_of(options_.names));
+            say(visible(fmt::format("took {}", fmt::join(options_.names, ", "))));
         Child child{start, terminal_};
         if (child.not_run() != 0) {
             say(options_.command.front() + ": " + std::strerror(child.not_run()));
@@ -156,7 +154,7 @@ private:
                 child.prolong(boottime() + locks_.remaining());
             } else if (!lost_ && !child.code()) {
                 lost_ = true;
-                say(*lost + "; the command is ended");
+                say(visible(*lost) + "; the command is ended");
                 child.signal(SIGTERM);
                 child.signal(SIGCONT);  // whoever is stopped hears of it, too
                 kill_at = boottime() + options_.kill_after;

@@ -2,6 +2,7 @@
 
 #include "system.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -12,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <system_error>
 
 namespace dlock {
@@ -36,6 +38,21 @@ void Descriptor::close() noexcept
         ::close(std::exchange(fd_, -1));
 }
 
+void keep_standard_descriptors() noexcept
+{
+    for (int const fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            // Those below it are open, so that this one is the next that is given.
+            int const way = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+            [[maybe_unused]] int const opened = ::open("/dev/null", way | O_CLOEXEC);
+        }
+}
+
+void say(std::string_view text) noexcept
+{
+    std::fprintf(stderr, "dlock: %.*s\n", static_cast<int>(text.size()), text.data());
+}
+
 Signals::Signals()
 {
     sigset_t mask;
@@ -44,6 +61,7 @@ Signals::Signals()
         ::sigaddset(&mask, signal);
     auto blocked = mask;
     ::sigaddset(&blocked, SIGTTOU);  // handing the terminal on must not stop us
+    ::sigaddset(&blocked, SIGPIPE);  // nor does a reader of standard error who has gone
     ::pthread_sigmask(SIG_BLOCK, &blocked, &former_);
     descriptor_ = Descriptor{checked(::signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd")};
 }

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <ctime>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 namespace dlock {
@@ -40,6 +41,14 @@ public:
 private:
     int fd_{-1};
 };
+
+/// Keeps 0, 1 and 2 from being given to a connection, where whoever has started dlock has closed them: what
+/// is said there would go to the store. To use one of them fails as before, and a command has them closed.
+void keep_standard_descriptors() noexcept;
+
+/// A line on standard error. That nobody can be told, since it is closed or its reader has gone, is no reason
+/// to end: locks are held meanwhile.
+void say(std::string_view text) noexcept;
 
 /// The signals that dlock hands on, and SIGCHLD, are read from a descriptor from now on, by one thread. Made
 /// before there is any other thread, so that none of them is interrupted instead.
