@@ -211,11 +211,7 @@ public:
     operator()(F const&, std::size_t = 0);
 
     /// Why what is recorded from now on happened, in place of what the call says by `CallOptions::cause`.
-    void because(Cause cause)
-    {
-        own_ = std::move(cause);
-        because_ = &*own_;
-    }
+    void because(Cause cause) { own_ = std::move(cause); }
 
     /// What was recorded so far, in its order.
     std::span<NewEvent const> events() const noexcept { return events_; }
@@ -228,7 +224,9 @@ private:
     void add(NewEvent event, std::size_t state)
     {
         event.state = state;
-        if (because_ != nullptr)
+        if (own_)
+            event.because = *own_;
+        else if (because_ != nullptr)
             event.because = *because_;
         events_.push_back(std::move(event));
     }

@@ -28,6 +28,7 @@
 #include <chrono>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -79,11 +80,14 @@ struct InboxRequest {
     A key;
     F operation;
     CallOptions options;
+    std::optional<Failure> refused{};  // why the message has no operation id, in words
 
     /// What the caller gets of the transaction's outcome.
     template <class R>
-    static auto answered(Outcome<R> done)
+    Outcome<handled_t<R>> answered(Outcome<R> done) const
     {
+        if (refused)
+            return *refused;
         return detail::handled(std::move(done));
     }
 };
@@ -161,6 +165,9 @@ public:
         using KeptKey = std::decay_t<decltype(detail::keys_part(std::as_const(key)))>;
         using Request = detail::InboxRequest<Service, KeptKey, Operation>;
         auto because = options.cause == nullptr ? message.because() : *options.cause;
+        std::optional<Failure> refused;
+        if (auto valid = validate(message); !valid)
+            refused = std::move(valid).failure();
         return boost::asio::async_initiate<
             CompletionToken, void(std::exception_ptr, Outcome<detail::handled_t<R>>)>(
             [](auto handler, std::unique_ptr<Request> request) {
@@ -178,7 +185,7 @@ public:
             token,
             std::unique_ptr<Request>(new Request{
                 service_, id_of(message), std::move(because), detail::keys_part(std::as_const(key)),
-                std::forward<F>(operation), options}));
+                std::forward<F>(operation), options, std::move(refused)}));
     }
 
     /// The same with the default options.

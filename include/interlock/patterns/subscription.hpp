@@ -216,7 +216,8 @@ public:
     {
         return resume_from(make_key<Cursor, std::string>(stream), 0);
     }
-    /// The same without that event, which is given up for good.
+    /// The same without that event, which is given up for good; also when somebody has resumed the stream and
+    /// the event is being tried again. A second call gives up nothing more.
     template <class A>
     Outcome<void> skip(A const& stream) const
     {
@@ -229,9 +230,16 @@ public:
 
     /// Moves the cursor of a partition, by hand: what is behind `position` is delivered, perhaps again. A
     /// reader that runs notices with its next write of the cursor, and goes on from there. What is parked
-    /// stays parked, and what was trimmed does not come back.
+    /// stays parked, and what was trimmed does not come back. `invalid_argument`: there is no such partition,
+    /// or the position is below 0.
     Outcome<void> move_to(unsigned partition, Position position) const
     {
+        if (partition >= events().partitions())
+            return wrong(
+                "the log has no partition " + std::to_string(partition) + ", but " +
+                std::to_string(events().partitions()) + ", counted from 0");
+        if (position < 0)
+            return wrong("no position is below 0");
         return edit(partition, [&](Cursor& cursor) -> Outcome<void> {
             cursor.position = position;
             return success();
@@ -257,6 +265,12 @@ private:
         std::size_t threads{0};      // that work for it
     };
 
+    Failure wrong(std::string const& what) const
+    {
+        return Failure{
+            Errc::invalid_argument, "the subscription '" + consumer().substr(0, 200) + "': " + what};
+    }
+    Outcome<void> validate_name() const;
     Outcome<void> validate() const;
     std::vector<detail::SubscriptionTerms> terms(bool drains, TimePoint lease_until) const;
     std::optional<detail::MembershipMachine> membership(bool drains) const;

@@ -151,6 +151,20 @@ TEST_CASE("What a handler records has the message as its cause", "[patterns][inb
     CHECK(page.events[2].because == own);
 }
 
+TEST_CASE("A copy of a recorder keeps its own cause", "[patterns][inbox]")
+{
+    using namespace inbox;
+    std::vector<il::Recorder> copies;
+    {
+        il::Recorder first;
+        first.because({std::string(100, 'c'), "e-1", ""});
+        copies.push_back(first);
+    }
+    copies[0](Shipped{"sku-1"});
+    REQUIRE(copies[0].events().size() == 1);
+    CHECK(copies[0].events()[0].because.correlation == std::string(100, 'c'));
+}
+
 TEST_CASE("Two deliveries at once have one effect", "[patterns][inbox]")
 {
     using namespace inbox;
@@ -171,10 +185,14 @@ TEST_CASE("An inbox refuses names that cannot be remembered, in words", "[patter
     using namespace inbox;
     using Catch::Matchers::ContainsSubstring;
     Fixture const f;
-    auto const refused = [&](std::string consumer, std::string id) {
+    auto const refused = [&](std::string consumer, std::string const& id) {
         il::Inbox const named{f.service, std::move(consumer)};
-        auto const outcome = named.handle(il::Message{std::move(id)}, "sku-1", add_one);
+        auto const outcome = named.handle(il::Message{id}, "sku-1", add_one);
         CHECK(outcome.errc() == il::Errc::invalid_argument);
+        auto const async =
+            named.async_handle(il::Message{id}, "sku-1", add_one, boost::asio::use_future).get();
+        CHECK(async.errc() == il::Errc::invalid_argument);
+        CHECK(async.message() == outcome.message());
         return outcome.message();
     };
     CHECK_THAT(refused("shipping", ""), ContainsSubstring("without an id"));

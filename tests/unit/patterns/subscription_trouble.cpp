@@ -251,3 +251,109 @@ TEST_CASE(
     CHECK(outcome.errc() == il::Errc::corrupt_state);
     CHECK_THAT(outcome.message(), ContainsSubstring("were removed before 'late/0' has read them"));
 }
+
+TEST_CASE(
+    "What is asked of a subscription by hand is refused where it makes no sense", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f{2};
+    auto const refused = [](auto const& outcome, std::string const& words) {
+        CHECK(outcome.errc() == il::Errc::invalid_argument);
+        CHECK_THAT(outcome.message(), ContainsSubstring(words));
+    };
+    for (std::string const name : {"", "a/b"}) {
+        il::Subscription const unnamed{f.events, f.cursors, name, quick};
+        refused(unnamed.move_to(0, 0), "1 to 200 bytes");
+        refused(unnamed.lag(), "1 to 200 bytes");
+        refused(unnamed.parked(), "1 to 200 bytes");
+        refused(unnamed.resume("sku-0"), "1 to 200 bytes");
+        refused(unnamed.forget(), "1 to 200 bytes");
+    }
+    il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
+    refused(shipping.move_to(2, 0), "no partition 2");
+    refused(shipping.move_to(0, -1), "below 0");
+    CHECK(f.cursors.key_count() == 0);
+}
+
+TEST_CASE("A subscription polls at intervals as long as anybody likes", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(2);
+    auto options = quick;
+    options.poll_most = std::chrono::nanoseconds::max();
+    options.event_deadline = options.cursor_every = options.poll_most;
+    std::atomic<int> seen{0};
+    il::Subscription const patient{f.events, f.cursors, "shipping", options};
+    Runner running{patient, [&](il::Event const&) { ++seen; }};
+    CHECK(eventually([&] { return seen == 2; }));
+    f.sell(1);  // wakes it
+    CHECK(eventually([&] { return seen == 3; }));
+    CHECK(running.end());
+    options.poll_least = options.poll_most;
+    CHECK(il::Subscription{f.events, f.cursors, "other", options}.drain(nothing).value() == 3);
+}
+
+TEST_CASE("A stream that was resumed may still be told to skip its event", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(12, 2);
+    il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
+    std::atomic<int> attempts{0};
+    std::atomic<int> handled{0};
+    auto const handler = [&](il::Event const& event) -> il::Outcome<void> {
+        if (event.stream == il::Key{"sku-1"} && event.number == 2) {
+            ++attempts;
+            return il::Errc::not_found;
+        }
+        ++handled;
+        return il::success();
+    };
+    CHECK(shipping.drain(handler).value() == 7);
+    REQUIRE(shipping.parked().value().size() == 1);
+    CHECK(shipping.resume("sku-1"));
+
+    SECTION("before anybody has noticed")
+    {
+        CHECK(shipping.skip("sku-1"));
+        CHECK(shipping.skip("sku-1"));  // gives up nothing more
+        CHECK(shipping.parked().value().at(0).number == 3);
+        CHECK(shipping.parked().value().at(0).attempts == 0);
+        CHECK(shipping.drain(handler).value() == 4);
+        CHECK(attempts == 3);
+    }
+    SECTION("while it is being tried again")
+    {
+        auto options = quick;
+        options.attempts = 1'000'000;
+        il::Subscription const stubborn{f.events, f.cursors, "shipping", options};
+        Runner running{stubborn, handler};
+        CHECK(eventually([&] { return attempts > 5; }));
+        CHECK(shipping.skip("sku-1"));
+        CHECK(eventually([&] { return f.cursor().parked.empty(); }));
+        CHECK(running.end());
+    }
+    CHECK(shipping.parked().value().empty());
+    CHECK(handled == 11);
+}
+
+TEST_CASE("The attempts of a parked stream are those at its event", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(5);
+    il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
+    int bad = 2;
+    auto const handler = [&](il::Event const& event) -> il::Outcome<void> {
+        return event.number == bad ? il::Outcome<void>{il::Errc::not_found} : il::success();
+    };
+    CHECK(shipping.drain(handler).value() == 1);
+    bad = 4;
+    CHECK(shipping.resume("sku-0"));
+    CHECK(shipping.drain(handler).value() == 2);
+    auto const parked = shipping.parked().value();
+    REQUIRE(parked.size() == 1);
+    CHECK(parked[0].number == 4);
+    CHECK(parked[0].attempts == 3);
+}

@@ -178,7 +178,7 @@ public:
     TimePoint next_look(std::chrono::nanoseconds& poll) const
     {
         auto const until = add(runtime().now(), poll);
-        poll = std::min(poll * 2, terms_.poll_most);
+        poll = poll > terms_.poll_most / 2 ? terms_.poll_most : poll * 2;
         return until;
     }
 

@@ -19,7 +19,7 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-/// Calls `handler` with what the inbox answers: `Request::answered(outcome of the transaction)`.
+/// Calls `handler` with what the inbox answers: `request.answered(outcome of the transaction)`.
 template <class Handler, class R, class Request>
 struct InboxHandler {
     Handler handler;
@@ -27,7 +27,7 @@ struct InboxHandler {
 
     void operator()(std::exception_ptr thrown, Outcome<R> done)
     {
-        auto outcome = Request::answered(std::move(done));
+        auto outcome = request->answered(std::move(done));
         request.reset();
         std::move(handler)(std::move(thrown), std::move(outcome));
     }

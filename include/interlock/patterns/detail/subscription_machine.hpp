@@ -227,6 +227,7 @@ private:
     void handled_again(Running const& run, Attempt attempt, TimePoint now, std::uint64_t random);
     bool gives_up(Attempt const& attempt, int failures) const noexcept;
     void go_on_with(ParkedStream& stream, Parked const& asked);
+    void give_up(ParkedStream& stream, std::int64_t number);
     void park(EventWindow::Number number, std::string error);
     void advance(TimePoint now);
     void changed(TimePoint now);

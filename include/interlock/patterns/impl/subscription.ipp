@@ -32,15 +32,19 @@ inline constexpr Backoff store_backoff{
 }  // namespace detail
 
 template <class Events, class Cursors>
+Outcome<void> Subscription<Events, Cursors>::validate_name() const
+{
+    if (consumer().empty() || consumer().size() > 200 || consumer().find('/') != std::string::npos)
+        return wrong("its name has 1 to 200 bytes, none of them '/'");
+    return success();
+}
+
+template <class Events, class Cursors>
 Outcome<void> Subscription<Events, Cursors>::validate() const
 {
     auto const& o = shared_->options;
-    auto const wrong = [&](char const* what) {
-        return Failure{
-            Errc::invalid_argument, "the subscription '" + consumer().substr(0, 200) + "': " + what};
-    };
-    if (consumer().empty() || consumer().size() > 200 || consumer().find('/') != std::string::npos)
-        return wrong("its name has 1 to 200 bytes, none of them '/'");
+    if (auto named = validate_name(); !named)
+        return named;
     if (o.batch < 1 || o.batch > 100'000)
         return wrong("a batch is 1 to 100,000 events");
     if (o.concurrency < 1)
@@ -67,6 +71,7 @@ std::vector<detail::SubscriptionTerms> Subscription<Events, Cursors>::terms(
     auto const partitions = events().partitions();
     // A log that wakes its readers is asked by itself all the same, since a wake-up may be lost.
     auto const slower = SubscribableEvents<Events> ? 5 : 1;
+    constexpr std::chrono::nanoseconds never = std::chrono::hours{24 * 365};  // may be multiplied
     std::vector<detail::SubscriptionTerms> all;
     for (unsigned partition = 0; partition < partitions; ++partition) {
         detail::SubscriptionTerms of;
@@ -79,8 +84,8 @@ std::vector<detail::SubscriptionTerms> Subscription<Events, Cursors>::terms(
         of.backoff = o.backoff;
         of.max_parked = o.max_parked;
         of.cursor_every = o.cursor_every;
-        of.poll_least = o.poll_least;
-        of.poll_most = o.poll_most * slower;
+        of.poll_least = std::min(o.poll_least, never);
+        of.poll_most = std::min(o.poll_most, never) * slower;
         of.lease_poll = std::clamp<std::chrono::nanoseconds>(
             o.ttl.value() / 20, std::chrono::milliseconds{5}, std::chrono::seconds{1});
         of.look_every = std::chrono::seconds{1};
@@ -218,6 +223,8 @@ auto Subscription<Events, Cursors>::initiate(
 template <class Events, class Cursors>
 Outcome<std::optional<Versioned<Cursor>>> Subscription<Events, Cursors>::load(unsigned partition) const
 {
+    if (auto named = validate_name(); !named)
+        return std::move(named).failure();
     auto loaded = cursors().load(cursor_id(consumer(), partition));
     if (loaded)
         return std::optional{*std::move(loaded)};
@@ -254,8 +261,11 @@ Outcome<void> Subscription<Events, Cursors>::resume_from(Key const& stream, std:
     return edit(partition_of(stream.bytes(), events().partitions()), [&](Cursor& cursor) -> Outcome<void> {
         for (auto& parked : cursor.parked)
             if (parked.stream == stream.bytes()) {
-                if (!parked.resume)
+                // A stream that goes on, and whose event was not tried, waits with that event no more.
+                if (further > 0 && (!parked.resume || parked.attempts > 0)) {
                     parked.number += further;
+                    parked.attempts = 0;
+                }
                 parked.resume = true;
                 return success();
             }
@@ -284,6 +294,8 @@ Outcome<Position> Subscription<Events, Cursors>::lag() const
 template <class Events, class Cursors>
 Outcome<void> Subscription<Events, Cursors>::forget() const
 {
+    if (auto named = validate_name(); !named)
+        return named;
     auto const erase = [&](std::string const& id) -> Outcome<void> {
         auto const loaded = cursors().load(id);
         if (!loaded)

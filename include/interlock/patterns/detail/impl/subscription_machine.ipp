@@ -444,15 +444,33 @@ inline void SubscriptionMachine::merge(Found found)
 
 inline void SubscriptionMachine::go_on_with(ParkedStream& stream, Parked const& asked)
 {
-    if (stream.record.resume || asked.number < stream.record.number)
+    if (asked.number < stream.record.number)
         return;
+    if (stream.record.resume) {
+        if (asked.number > stream.record.number)
+            give_up(stream, asked.number);
+        return;
+    }
     stream.record.resume = true;
     stream.record.number = asked.number;
+    stream.record.attempts = asked.attempts;
     stream.covered = false;
     stream.tries = stream.failures = 0;
     stream.not_before = TimePoint::min();
     ++resuming_;
     notices_.push_back({SubscriptionNotice::Kind::resumed, asked.stream, asked.number, asked.position});
+}
+
+/// Of a stream that goes on already, what is before `number` is not tried again. An attempt that runs ends by
+/// itself.
+inline void SubscriptionMachine::give_up(ParkedStream& stream, std::int64_t number)
+{
+    stream.record.number = number;
+    stream.record.attempts = 0;
+    stream.tries = stream.failures = 0;
+    stream.not_before = TimePoint::min();
+    while (!stream.running && !stream.events.empty() && stream.events.front().number < number)
+        stream.events.pop_front();
 }
 
 // ---- what was read ------------------------------------------------------------------------------
@@ -517,10 +535,11 @@ inline void SubscriptionMachine::read_stream(
         return;
     }
     troubles_ = 0;
+    parked.covered = events->size() < terms_.batch;
+    std::erase_if(*events, [&](Event const& event) { return event.number < parked.record.number; });
     if (!events->empty() && events->front().number != parked.record.number)
         tell(
             {.kind = SubscriptionNotice::Kind::trimmed, .stream = it->first, .number = parked.record.number});
-    parked.covered = events->size() < terms_.batch;
     for (auto& event : *events) {
         if (event.position > parked.as_of) {  // comes, or came, with the partition
             parked.covered = true;
@@ -601,12 +620,18 @@ inline void SubscriptionMachine::handled_again(
         ++handled_count_;
         stream.record.number = event.number + 1;
         stream.record.position = event.position;
+        stream.record.attempts = 0;
         stream.tries = stream.failures = 0;
         stream.events.pop_front();
         return changed(now);
     }
     if (phase_ != Phase::held || ends_)
         return;
+    if (event.number < stream.record.number) {  // somebody has given it up meanwhile
+        stream.tries = stream.failures = 0;
+        stream.events.pop_front();
+        return changed(now);
+    }
     stream.failures += speaks_against_event(attempt.code) ? 1 : 0;
     if (!gives_up(attempt, stream.failures)) {
         auto const delay = terms_.backoff.delay(stream.tries, random);
