@@ -232,6 +232,96 @@ TEST_CASE("a partition that is asked for directly is its root", "[postgres][fore
     CHECK(root.insert(Order{2, 0}).errc() == Errc::already_exists);
 }
 
+/// A program whose role finds the table `orders` in the schema `b` and the tables of the library in public.
+/// What is in the schema `a` has other contents under the same versions.
+struct Running {
+    explicit Running(std::string const& path)
+    {
+        sql({"CREATE SCHEMA " + a, "CREATE SCHEMA " + b, "CREATE ROLE " + role + " LOGIN SUPERUSER"});
+        find(path);
+        make(b, 1000);
+    }
+    void find(std::string const& path) const { sql({"ALTER ROLE " + role + " SET search_path = " + path}); }
+    static void make(std::string const& schema, int paid)
+    {
+        sql(
+            {"CREATE TABLE " + schema +
+                 ".orders (id bigint PRIMARY KEY, paid int NOT NULL, version bigint NOT NULL)",
+             "INSERT INTO " + schema + ".orders SELECT id, " + std::to_string(paid) +
+                 ", 1 FROM generate_series(1, 9) id",
+             "CREATE SEQUENCE " + schema + ".orders_version MINVALUE " + std::to_string(paid)});
+    }
+    /// Under each policy, with and without an operation id, on one row and on two, on whatever connections.
+    void works(postgres::StateRepository<Order> const& orders) const
+    {
+        auto const each = [&](auto policy) {
+            TransactionService const service{policy, orders};
+            auto const before = orders.load(one).value().value.paid;
+            CHECK(service.try_do_in_transaction(one, pay));
+            CHECK(service.try_do_in_transaction(OperationId{"pay " + std::to_string(++calls)}, one, pay));
+            CHECK(service.try_do_in_transaction(
+                keys(one, std::int64_t{2}), [](Order& x, Order& y) { pay(x), pay(y); }));
+            CHECK(orders.load(one).value().value.paid == before + 300);
+        };
+        each(OptimisticVersioning{.remember = 10});
+        each(PessimisticRowLock{});
+        each(SetNxLock{});
+        CHECK(orders.insert(Order{100 + ++calls, 0}));
+    }
+    std::string in(std::string const& schema) const
+    {
+        return interlock_test::single_value(
+            "SELECT count(*) || ' ' || min(paid) || ' ' || max(version) FROM " + schema + ".orders");
+    }
+    mutable int calls{0};
+    postgres::Pool shared{fresh_pool()};
+    std::string a{shared.options().name_space + "_a"};
+    std::string b{shared.options().name_space + "_b"};
+    std::string role{shared.options().name_space + "_role"};
+    postgres::RepositoryOptions const options{
+        .table = "orders", .key = "id", .version_sequence = "orders_version"};
+};
+
+TEST_CASE("a running program keeps its table when another comes in front", "[postgres][foreign_identity]")
+{
+    std::string const front = interlock_test::fresh_name_space() + "_front";
+    sql({"CREATE SCHEMA " + front});
+    Running const running{"public"};
+    running.find(front + ", " + running.b + ", public");
+    postgres::StateRepository<Order> const orders{pool_of(running.shared, {}, running.role), running.options};
+    running.works(orders);
+    Running::make(front, 7);
+    running.works(orders);
+    CHECK(running.in(front) == "9 7 1");
+    // Who begins now finds the other one.
+    postgres::StateRepository<Order> const later{pool_of(running.shared, {}, running.role), running.options};
+    CHECK(later.load(one).value().value.paid == 7);
+    running.works(later);
+    // And when its own is gone, a name means what is there.
+    sql({"DROP TABLE " + running.b + ".orders"});
+    CHECK(TransactionService{OptimisticVersioning{}, orders}.try_do_in_transaction(std::int64_t{9}, pay));
+    CHECK(later.load(std::int64_t{9}).value().value.paid == 107);
+}
+
+TEST_CASE(
+    "all connections of a pool use one table, whatever their search_path", "[postgres][foreign_identity]")
+{
+    Running const running{"public"};
+    running.find(running.b + ", public");
+    Running::make(running.a, 7);
+    auto const pool = pool_of(running.shared, {}, running.role);
+    postgres::StateRepository<Order> const orders{pool, running.options};
+    running.works(orders);
+    running.find(running.a + ", public");
+    // The connection that is there is in use, so that others are made.
+    TransactionService{PessimisticRowLock{}, orders}.do_in_transaction(
+        std::int64_t{5}, [&](Order&) { running.works(orders); });
+    running.works(orders);
+    CHECK(pool.connection_count() > 1);
+    CHECK(running.in(running.a) == "9 7 1");
+    CHECK(running.in(running.b).starts_with("12 0 "));
+}
+
 TEST_CASE("a table that is made anew is another one", "[postgres][foreign_identity]")
 {
     auto const pool = fresh_pool();
@@ -392,6 +482,30 @@ TEST_CASE("tables that hide others are not used", "[postgres][foreign_identity]"
     REQUIRE(postgres::EventRepository{before, {.table = "public." + log.table}}.create_schema());
     REQUIRE(postgres::EventRepository{before, {.table = moving.role + "." + log.table}}.create_schema());
     hidden(postgres::EventRepository{before, log}.extent(0));
+}
+
+TEST_CASE("a pool does not go on with the library's tables of another schema", "[postgres][foreign_identity]")
+{
+    MovingPath const moving{false};
+    for (auto const* tenant : {"_a", "_b"}) {
+        moving.add_schema(moving.ns + tenant);
+        postgres::create_schema(moving.pool("&schema=" + moving.ns + tenant)).value();
+    }
+    sql({"ALTER ROLE " + moving.role + " SET search_path = " + moving.ns + "_a"});
+    postgres::StateRepository<Order> const orders{moving.pool()};
+    TransactionService const service{PessimisticRowLock{.missing = Missing::create}, orders};
+    OperationId const id{"pay"};
+    CHECK_FALSE(service.try_do_in_transaction(id, one, pay).replayed());
+    sql({"ALTER ROLE " + moving.role + " SET search_path = " + moving.ns + "_b"});
+    // The connection that is there is in use, so that another is made.
+    service.do_in_transaction(std::int64_t{2}, [&](Order&) {
+        auto const again = service.try_do_in_transaction(id, one, pay);
+        CHECK(again.errc() == Errc::misconfigured);
+        for (auto const& word :
+             {"schema " + moving.ns + "_a", "schema " + moving.ns + "_b", std::string("schema=")})
+            CHECK(again.detail().find(word) != std::string::npos);
+    });
+    CHECK(service.try_do_in_transaction(id, one, pay).replayed());
 }
 
 TEST_CASE(

@@ -7,6 +7,8 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 
+#include <boost/describe/class.hpp>
+
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
@@ -25,7 +27,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace postgres_sessions_test {
 
@@ -59,6 +63,27 @@ TEST_CASE("other settings of the role do not matter", "[postgres][faults][pool]"
             CHECK(tx.exec("SHOW tcp_keepalives_idle").value<int>() == 10);
             CHECK(tx.exec("SHOW idle_in_transaction_session_timeout").value<std::string>() != "0");
         });
+}
+
+struct Tags {
+    std::string id;
+    std::vector<std::optional<std::string>> tags;
+};
+BOOST_DESCRIBE_STRUCT(Tags, (), (id, tags))
+
+TEST_CASE("an empty element of an array is no text, whatever the role has set", "[postgres][faults][pool]")
+{
+    auto const pool = fresh_pool();
+    auto const name = pool.options().name_space + "_tags";
+    postgres_server().command("CREATE ROLE " + name + " LOGIN SUPERUSER");
+    postgres_server().command("ALTER ROLE " + name + " SET array_nulls = off");
+    postgres_server().command(
+        "CREATE TABLE " + name + " (id text PRIMARY KEY, tags text[], version bigint NOT NULL)");
+    auto url = postgres_server().tcp_url() + "?name_space=" + pool.options().name_space;
+    url.replace(url.find("interlock@"), 9, name);
+    postgres::StateRepository<Tags> const tags{postgres::Pool{url}, {.table = name, .key = "id"}};
+    REQUIRE(tags.insert(Tags{"x", {std::nullopt, "NULL"}}));
+    CHECK(postgres_server().command("SELECT tags[1] IS NULL AND tags[2] = 'NULL' FROM " + name) == "t");
 }
 
 TEST_CASE("a pool without a free connection says overloaded by the deadline", "[postgres][faults][pool]")

@@ -7,6 +7,7 @@
 /// What is asked of a session, and set in it, before it is lent for the first time.
 
 #include <interlock/backends/postgres/detail/connection.hpp>
+#include <interlock/backends/postgres/detail/hidden_tables.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <string>
@@ -18,10 +19,11 @@ namespace detail {
 
 /// Asks the server once for what must be known of it, and sets what the statements of this library build on.
 /// `tables`: what the names of the library's tables begin with; where that has no schema, tables that are
-/// hidden by others of the search path are `misconfigured`. `until` is a time of sockets.
+/// hidden by others of the search path are `misconfigured`, and so are others than `library_schema` knows.
+/// `until` is a time of sockets.
 Outcome<void> greet(
     Connection& connection, Settings const& settings, std::string const& endpoint, std::string const& tables,
-    TimePoint until);
+    LibrarySchema& library_schema, TimePoint until);
 
 }  // namespace detail
 }  // namespace postgres

@@ -13,6 +13,7 @@
 #include <interlock/core/outcome.hpp>
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,24 @@ std::vector<std::string> names_of_tables(std::string_view name_space);
 std::string hidden_words(std::vector<std::string> const& names);
 /// What a call ends with that has got such a text.
 Failure hidden_tables(std::string_view seen, std::string_view what_to_say);
+
+/// An expression of SQL, for `LibrarySchema`: null; or which tables a name space has by the search path of
+/// the session.
+std::string library_schema_words(std::string_view name_space);
+
+/// Where a pool has found the library's tables. The search path of a role may change while some sessions have
+/// the former one. Two sessions of one pool would then each have locks and answers of their own.
+class LibrarySchema {
+public:
+    /// Success, unless `found`, an answer of `library_schema_words`, names others than were found first.
+    /// Tables that were made anew in the same schema, and tables whose schema has got another name, are taken
+    /// for the same. From any thread.
+    Outcome<void> stays(std::string_view found);
+
+private:
+    std::mutex mutex_;  // guards what follows
+    std::string known_;
+};
 
 /// A statement that stands before those that make tables of these names. It raises an error where they would
 /// take the place of tables that are there: in another schema of the search path; or in any schema whose

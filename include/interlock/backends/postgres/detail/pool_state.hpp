@@ -8,6 +8,7 @@
 /// rule of what may be sent again.
 
 #include <interlock/backends/postgres/detail/connection.hpp>
+#include <interlock/backends/postgres/detail/hidden_tables.hpp>
 #include <interlock/backends/postgres/detail/subscriber.hpp>
 #include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/options.hpp>
@@ -102,10 +103,11 @@ private:
 
     [[no_unique_address]] R runtime_;
     Options options_;
-    Settings settings_;         // what libpq is told
-    std::string endpoint_;      // the server's name in failures
-    std::string tables_;        // what the library's tables are called
-    std::uint64_t generation_;  // the process that made the pool
+    Settings settings_;             // what libpq is told
+    std::string endpoint_;          // the server's name in failures
+    std::string tables_;            // what the library's tables are called
+    LibrarySchema library_schema_;  // where they are
+    std::uint64_t generation_;      // the process that made the pool
     std::shared_ptr<Subscriber<R>> subscriber_;
     std::atomic<std::uint64_t> schema_{0};  // see `schema`
     ConnectionPool<Connection, R> pool_{"postgres", options_.max_connections, options_.max_waiting,

@@ -95,7 +95,7 @@ struct KeyFit {
 /// statements as they are.
 struct Table {
     std::string name;                  ///< `SqlName::text`: for records and messages
-    std::string quoted;                ///< the table, perhaps with its schema
+    std::string quoted;                ///< the table; with its schema, once the server has told it
     std::vector<std::string> key;      ///< the columns of the key
     std::string version;               ///< the column of the version
     std::vector<std::string> columns;  ///< the columns that are written besides those
@@ -106,6 +106,7 @@ struct Table {
     Empty empty{Empty::null};          ///< likewise
     std::vector<MemberKind> kinds;     ///< for each of `shown`: what its member is
     std::vector<ColumnForm> forms;     ///< for each of `shown`: how its values cross
+    std::string sequence{};            ///< that versions are drawn from, as `quoted`; empty: none
     std::string next_version;          ///< the expression for the version after `t.<version>`
     std::string first_version;         ///< the expression for the version of a new row
     /// The expression for the version of the row `t` as a number from 1, see `VersionColumn`.
@@ -121,6 +122,8 @@ struct Table {
     /// The expression for the table's identity, by which locks and operation records are kept.
     std::string store;
     std::string number;  ///< the expression for a number of the table, for advisory locks
+    /// The expression for what the table's name means by the search path of the moment.
+    std::string meant;
     /// How the server makes the bytes by which locks and operation records of a key are kept; one for each
     /// column of the key. Empty: the key's own bytes, because they are the same however the key is spelled.
     std::vector<KeyPart> record_key;
@@ -136,6 +139,10 @@ struct Table {
 
     /// How the column `i` of the key takes a text.
     KeyFit key_fit(std::size_t i) const { return key_fits.empty() ? KeyFit{} : key_fits[i]; }
+
+    /// From now on statements name the table, and the sequence of the versions, as these say, see
+    /// `TableFacts::place`. An empty one changes nothing.
+    void settle(std::string const& place, std::string const& place_of_sequence);
 };
 
 /// What a statement does when it may not change the row.

@@ -440,6 +440,7 @@ private:
         std::atomic<bool> policies_decide{false};  // `RowPolicies::decide_rows` was true once
         std::mutex mutex;                          // guards what follows
         Known known;                               // null: the server must be asked
+        Known last;                                // what it has answered last
         std::uint64_t schema{0};                   // `PoolState::schema` when it was asked
         std::string role;                          // `RowPolicies::role`, when policies decided
     };

@@ -10,6 +10,7 @@
 
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/reply.hpp>
+#include <interlock/backends/postgres/detail/statements.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <cstdint>
@@ -66,8 +67,12 @@ struct OwnRules {
 
 /// One table.
 struct TableFacts {
-    std::string oid;           ///< the table's own
-    std::string root;          ///< of the table that it is a partition of, at the top; else `oid`
+    std::string oid;   ///< the table's own
+    std::string root;  ///< of the table that it is a partition of, at the top; else `oid`
+    /// Its name with its schema, as it stands in statements: it means this table on every session, whatever
+    /// the search path is there, and whatever comes into that. Empty: a temporary table, which has none.
+    std::string place{};
+    std::string place_of_sequence{};  ///< likewise, of the sequence that versions are drawn from
     char kind{};               ///< `pg_class.relkind`: `r` table, `p` partitioned, `v` view, `f` foreign
     bool row_security{false};  ///< policies apply to the role's statements
     KeyIndex key_index{KeyIndex::none};
@@ -85,8 +90,10 @@ struct TableFacts {
 /// The name that a quoted identifier stands for; other names stay as they are.
 std::string unquoted(std::string_view name);
 
-/// Adds the query to `batch`. `table`: as it stands in statements; `key`: the key's columns, likewise.
-void add_facts_query(Batch& batch, std::string const& table, std::vector<std::string> const& key);
+/// Adds the query to `batch`. `table`: with its names as the options have them, as they stand in statements.
+/// `known`: the same table as it was known before, or `table`. What is known is looked for first: a name is
+/// resolved by the search path once, and again only when that table is gone.
+void add_facts_query(Batch& batch, Table const& table, Table const& known);
 /// What its reply says. `misconfigured` when there is no such table.
 Outcome<TableFacts> facts_of(Reply const& reply, std::string const& table);
 

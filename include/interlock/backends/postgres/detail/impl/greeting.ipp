@@ -5,7 +5,6 @@
 
 #include <interlock/backends/postgres/detail/error.hpp>
 #include <interlock/backends/postgres/detail/greeting.hpp>
-#include <interlock/backends/postgres/detail/hidden_tables.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
 #include <interlock/core/runtime/immortal.hpp>
 
@@ -61,6 +60,8 @@ struct SessionSetting {
 inline constexpr std::array needed_settings{
     SessionSetting{"default_transaction_isolation", "read committed"}, SessionSetting{"bytea_output", "hex"},
     SessionSetting{"extra_float_digits", "1"}, SessionSetting{"DateStyle", "ISO"},
+    // Else an empty element of an array is stored as the text NULL.
+    SessionSetting{"array_nulls", "on"},
     // A row that a row-level policy hides would pass for a missing one, so it must be an error.
     SessionSetting{"row_security", "off"},
     // The one warning that matters must be heard, see `Connection::take_notice`.
@@ -151,7 +152,7 @@ INTERLOCK_DECL Outcome<Exchange> greet_in_parts(
 
 INTERLOCK_DECL Outcome<void> greet(
     Connection& connection, Settings const& settings, std::string const& endpoint, std::string const& tables,
-    TimePoint until)
+    LibrarySchema& library_schema, TimePoint until)
 {
     if (connection.server_version() < 150000)
         return failed(
@@ -162,7 +163,8 @@ INTERLOCK_DECL Outcome<void> greet(
     bool const found_by_path = tables.find('.') == std::string::npos;
     auto const first = joined_text(
         {"SELECT pg_backend_pid(), pg_is_in_recovery(), ",
-         found_by_path ? hidden_words(names_of_tables(tables)) : "NULL", ", "});
+         found_by_path ? hidden_words(names_of_tables(tables)) : "NULL", ", ",
+         found_by_path ? library_schema_words(tables) : "NULL", ", "});
     auto exchange = ask(connection, joined_text({first, life_words, ", ", setting_words}), until);
     bool life_is_known = well_answered(exchange);
     if (life_is_known)
@@ -180,13 +182,15 @@ INTERLOCK_DECL Outcome<void> greet(
         return failed(Errc::unavailable, {"postgres: ", endpoint, " is a replica"});
     if (!reply.null(0, 2))
         return hidden_tables(reply.text(0, 2), "Options::schema, or schema=... in the URL");
+    if (auto stays = library_schema.stays(reply.text(0, 3)); !stays)
+        return stays;
     auto life =
-        life_is_known ? Exchange{} : ask(connection, "SELECT 0, 0, 0, " + std::string(life_words), until);
+        life_is_known ? Exchange{} : ask(connection, "SELECT 0, 0, 0, 0, " + std::string(life_words), until);
     auto const& said = life_is_known ? reply : life.replies[0];
     life_is_known = life_is_known || well_answered(life);
     // A half of the name is none: who has it could take a server for another one.
-    if (life_is_known && !said.null(0, 3) && !said.null(0, 4))
-        connection.set_life(std::string(said.text(0, 3)) + " " + std::string(said.text(0, 4)));
+    if (life_is_known && !said.null(0, 4) && !said.null(0, 5))
+        connection.set_life(std::string(said.text(0, 4)) + " " + std::string(said.text(0, 5)));
     auto const pid = reply.text(0, 0);
     if (pid == std::to_string(connection.pid()))
         return success();

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,6 +48,36 @@ INTERLOCK_DECL std::string hidden_words(std::vector<std::string> const& names)
         ' hides the one of schema ' ORDER BY array_position(current_schemas(false), n.nspname))
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = ANY({names})
         AND n.nspname = ANY(current_schemas(false)) GROUP BY c.relname HAVING count(*) > 1 LIMIT 1))");
+}
+
+INTERLOCK_DECL std::string library_schema_words(std::string_view name_space)
+{
+    return joined_text(
+        {"(SELECT c.oid::text || ' ' || n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = "
+         "c.relnamespace WHERE c.oid = to_regclass('",
+         name_space, "_lock'))"});
+}
+
+INTERLOCK_DECL Outcome<void> LibrarySchema::stays(std::string_view found)
+{
+    if (found.empty())  // there are no tables yet, or the connection cannot see any
+        return success();
+    auto const parts = [](std::string_view words) {
+        auto const blank = words.find(' ');
+        return std::pair{words.substr(0, blank), words.substr(blank + 1)};
+    };
+    std::lock_guard lock(mutex_);
+    auto const [table, schema] = parts(known_);
+    auto const [table_now, schema_now] = parts(found);
+    if (!known_.empty() && table != table_now && schema != schema_now)
+        return failed(
+            Errc::misconfigured,
+            {"postgres: the search_path has changed: the tables of the library are those of schema ",
+             schema_now, " now, and this pool has begun with those of schema ", schema,
+             ", which have the locks and answers of before; end the programs that use the former ones, or "
+             "say which are meant: Options::schema, or schema=... in the URL"});
+    known_ = std::string(found);
+    return success();
 }
 
 INTERLOCK_DECL Failure hidden_tables(std::string_view seen, std::string_view what_to_say)

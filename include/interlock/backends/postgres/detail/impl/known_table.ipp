@@ -531,6 +531,7 @@ INTERLOCK_DECL Outcome<Table> fitted(
         for (auto const& name : *names)
             if (facts.column(unquoted(name)) == nullptr)
                 return missing(name);
+    table.settle(facts.place, facts.place_of_sequence);
     if (auto fit = fit_columns(table, facts); !fit)
         return std::move(fit).failure();
     auto const* const version = facts.column(unquoted(table.version));

@@ -247,7 +247,7 @@ Outcome<void> PoolState<R>::connect(Connection& connection, TimePoint until)
             return Failure::because(Errc::deadline_exceeded, std::move(opened).failure());
         return opened;
     }
-    return greet(connection, settings_, endpoint_, tables_, socket_by);
+    return greet(connection, settings_, endpoint_, tables_, library_schema_, socket_by);
 }
 
 }  // namespace detail

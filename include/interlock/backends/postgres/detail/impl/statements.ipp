@@ -542,7 +542,7 @@ INTERLOCK_DECL std::string rows_text(Table const& t)
 {
     // What any transaction asks first ends with the table that its name means, and the transaction's id.
     return joined_text(
-        {"SELECT ", shown_text(t), ", ", t.store, ", pg_current_xact_id() FROM ", t.quoted, " t"});
+        {"SELECT ", shown_text(t), ", ", t.meant, ", pg_current_xact_id() FROM ", t.quoted, " t"});
 }
 
 INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std::string const& lock)
@@ -586,12 +586,12 @@ INTERLOCK_DECL void Statements::make_reads(Table const& t, std::string const& lo
     lock_row = Statement{row};
     lock_row_now = Statement{joined_text({row, " NOWAIT"})};
     words.set("number", Parameters{}.lock_number(t));
-    words.set("store", t.store);
+    words.set("meant", t.meant);
     lock_hash =
-        Statement{words.line("SELECT pg_advisory_xact_lock({number}), {store}, pg_current_xact_id()")};
+        Statement{words.line("SELECT pg_advisory_xact_lock({number}), {meant}, pg_current_xact_id()")};
     lock_hash_now =
-        Statement{words.line("SELECT pg_try_advisory_xact_lock({number}), {store}, pg_current_xact_id()")};
-    place = Statement{words.line("SELECT {store}")};
+        Statement{words.line("SELECT pg_try_advisory_xact_lock({number}), {meant}, pg_current_xact_id()")};
+    place = Statement{words.line("SELECT {meant}")};
     if (!t.record_key.empty())
         record_key = Statement{joined_text({"SELECT ", Parameters{}.record_key(t)})};
 }

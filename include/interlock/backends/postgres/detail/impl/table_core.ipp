@@ -138,8 +138,13 @@ Outcome<typename TableCore<R>::Known> TableCore<R>::learn(Deadline deadline) con
 {
     auto const schema = pool->schema();
     // Several first callers may ask at once; their answers are the same.
+    Known before;
+    {
+        std::lock_guard lock(shared_->mutex);
+        before = shared_->last;
+    }
     Batch batch;
-    add_facts_query(batch, table.quoted, table.key);
+    add_facts_query(batch, table, before ? before->table : table);
     add_policies_query(batch, pool->tables());
     auto replies = pool->execute(batch, Access::read, deadline);
     if (!replies)
@@ -155,7 +160,7 @@ Outcome<typename TableCore<R>::Known> TableCore<R>::learn(Deadline deadline) con
         return std::move(policies).failure();
     auto known = make_known(*std::move(fitting), *std::move(facts), *std::move(policies));
     std::lock_guard lock(shared_->mutex);
-    shared_->known = known;
+    shared_->known = shared_->last = known;
     shared_->schema = schema;
     if (known->policies.decide_rows) {
         shared_->role = known->policies.role;

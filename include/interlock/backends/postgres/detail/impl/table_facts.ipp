@@ -18,7 +18,8 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-/// `$1` is the table, `$2` the names of the key's columns. One row for each column.
+/// `$1` is the table as it is known, or else `$3`, as it was named; `$2` the names of the key's columns;
+/// `$4` and `$5` the sequence of the versions, likewise. One row for each column.
 ///
 /// An index sees to it that a key is unique if all that it is made of are columns of the key; those of an
 /// expression are known by what the index depends on. ON CONFLICT takes an index of exactly the key's
@@ -29,7 +30,11 @@ namespace detail {
 /// its own. The bits of `tgtype` are 1 for each row, 2 BEFORE, 4 INSERT, 8 DELETE, 16 UPDATE, 64 INSTEAD OF.
 inline constexpr std::string_view facts_query =
     R"(WITH RECURSIVE c AS MATERIALIZED (SELECT oid, relkind, relhassubclass FROM pg_catalog.pg_class
-    WHERE oid = pg_catalog.to_regclass($1::text)),
+    WHERE oid = coalesce(pg_catalog.to_regclass($1::text), pg_catalog.to_regclass($3::text))),
+p AS MATERIALIZED (SELECT p.oid, quote_ident(n.nspname) || '.' || quote_ident(p.relname) AS place
+    FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+    WHERE p.oid IN ((SELECT oid FROM c), coalesce(pg_catalog.to_regclass($4::text),
+        pg_catalog.to_regclass($5::text))) AND p.relpersistence <> 't'),
 k AS MATERIALIZED (SELECT array_agg(a.attnum) AS columns FROM c JOIN pg_catalog.pg_attribute a
     ON a.attrelid = c.oid WHERE a.attname = ANY($2::text[]) AND NOT a.attisdropped),
 u AS MATERIALIZED (SELECT i.indpred IS NULL AS whole, i.indimmediate AS immediate, i.indexprs IS NULL
@@ -61,6 +66,7 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
         WHEN EXISTS (SELECT FROM u WHERE whole) THEN 2
         WHEN EXISTS (SELECT FROM u) THEN 1 ELSE 0 END,
     c.relkind = 'r' AND c.relhassubclass,
+    (SELECT place FROM p WHERE p.oid = c.oid), (SELECT place FROM p WHERE p.oid <> c.oid),
     a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid,
     quote_ident(n.nspname) || '.' || quote_ident(b.typname), b.oid, b.typtype,
     b.typcategory = 'A' OR b.typtype IN ('r', 'm', 'c') OR b.oid = 'jsonb'::regtype
@@ -106,11 +112,10 @@ INTERLOCK_DECL std::string unquoted(std::string_view name)
     return out;
 }
 
-INTERLOCK_DECL void add_facts_query(
-    Batch& batch, std::string const& table, std::vector<std::string> const& key)
+INTERLOCK_DECL void add_facts_query(Batch& batch, Table const& table, Table const& known)
 {
     std::string names = "{";
-    for (auto const& quoted : key) {
+    for (auto const& quoted : table.key) {
         names += names.size() > 1 ? ",\"" : "\"";
         for (char c : unquoted(quoted)) {
             if (c == '"' || c == '\\')
@@ -119,9 +124,18 @@ INTERLOCK_DECL void add_facts_query(
         }
         names += '"';
     }
+    auto const add_sequence = [](Params& params, std::string const& name) {
+        if (name.empty())
+            params.null();
+        else
+            params.text(name);
+    };
     Params params;
-    params.text(table);
+    params.text(known.quoted);
     params.text(names + "}");
+    params.text(table.quoted);
+    add_sequence(params, known.sequence);
+    add_sequence(params, table.sequence);
     batch.add(std::string(facts_query), std::move(params));
 }
 
@@ -171,12 +185,14 @@ INTERLOCK_DECL Outcome<TableFacts> facts_of(Reply const& reply, std::string cons
     facts.row_security = reply.boolean(0, 3);
     facts.key_index = static_cast<KeyIndex>(reply.number(0, 4).value_or(0));
     facts.inherited = reply.boolean(0, 5);
+    facts.place = reply.text(0, 6);
+    facts.place_of_sequence = reply.text(0, 7);
     auto const rules = reply.columns() - 3;
     facts.on_insert = own_rules(reply, rules, 1);
     facts.on_update = own_rules(reply, rules, 2);
     facts.on_erase = own_rules(reply, rules, 4);
     for (std::size_t row = 0; row < reply.rows(); ++row)
-        facts.columns.push_back(column_facts(reply, row, 6));
+        facts.columns.push_back(column_facts(reply, row, 8));
     return facts;
 }
 

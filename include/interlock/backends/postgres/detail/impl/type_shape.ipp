@@ -66,6 +66,7 @@ INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
     // Records know the table by its name without a schema, whether or not one is named.
     t.store = joined_text({"'", t.name, "'"});
     t.number = joined_text({"'", t.quoted, "'::regclass::oid::bigint"});
+    t.meant = t.store;
     t.key = {"key"};
     t.version = "version";
     t.seen_version = "t.version";
@@ -119,17 +120,10 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
     Table t;
     t.name = name.text;
     t.quoted = name.quoted;
-    // A table is what the server resolves its name to. Each session does so for itself: the expressions are
-    // folded into its plans, and resolved anew when its search_path changes. A partition is its root.
-    auto const oid = joined_text({quoted_text(t.quoted), "::regclass"});
-    auto const root = joined_text({"coalesce(pg_partition_root(", oid, "), ", oid, ")::oid"});
-    t.number = root + "::bigint";
-    t.store = root + "::text";
+    // Not a constant, which a plan would keep whatever becomes of the search_path.
+    t.meant = joined_text({"to_regclass(", quoted_text(t.quoted), ")::oid::text"});
     if (!options.where.empty())
         t.where = joined_text({" AND (", options.where, ")"});
-    // Under another condition a key names another row.
-    if (!t.where.empty())
-        append(t.store, {" || ", quoted_text(t.where)});
     for (auto const& key : keys)
         t.key.push_back(quoted_name(key));
     t.version = quoted_name(version);
@@ -145,10 +139,30 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
     t.write = options.write;
     t.empty = options.empty;
     t.seen_version = joined_text({"t.", t.version});
-    if (!options.version_sequence.empty())
-        t.first_version = t.next_version = joined_text(
-            {"nextval(", quoted_text(table_name("version_sequence", options.version_sequence).quoted), ")"});
+    t.settle(
+        t.quoted, options.version_sequence.empty()
+                      ? std::string()
+                      : table_name("version_sequence", options.version_sequence).quoted);
     return t;
+}
+
+INTERLOCK_DECL void Table::settle(std::string const& place, std::string const& place_of_sequence)
+{
+    if (!place.empty()) {
+        quoted = place;
+        // A table is its oid. A partition is its root.
+        auto const oid = joined_text({quoted_text(quoted), "::regclass"});
+        auto const root = joined_text({"coalesce(pg_partition_root(", oid, "), ", oid, ")::oid"});
+        number = root + "::bigint";
+        store = root + "::text";
+        // Under another condition a key names another row.
+        if (!where.empty())
+            append(store, {" || ", quoted_text(where)});
+    }
+    if (!place_of_sequence.empty()) {
+        sequence = place_of_sequence;
+        first_version = next_version = joined_text({"nextval(", quoted_text(sequence), ")"});
+    }
 }
 
 INTERLOCK_DECL Table table_of(RepositoryOptions const& options, std::string const& ns, TypeShape const& shape)
