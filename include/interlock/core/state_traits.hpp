@@ -166,6 +166,9 @@ struct first_member<T> {
 ///
 /// **Stability.** What `encode` writes stays in the store. A later version of the program must still `decode`
 /// it, also while both versions run beside each other during a deploy.
+/// **Changes.** A state is written when its stored form has changed: described members are compared one by
+/// one, and what `encode` makes of types with a form of their own. The `==` of a class is not trusted alone,
+/// since entities are often equal when their ids are. A type that is neither counts as changed.
 /// **Failures.** If `encode` throws, the write fails with `invalid_argument` and nothing is stored. If
 /// `decode` throws or gives nothing, the read fails with `corrupt_state`. `std::bad_alloc` alone is passed
 /// on.

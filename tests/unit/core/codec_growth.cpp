@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <random>
 #include <string>
@@ -522,6 +523,146 @@ TEST_CASE("the answer of an operation may grow, too", "[core][codec]")
     CHECK(detail::decode_answer<r2::Cart>(stored) == r2::Cart{"c", 3, {}});
     CHECK(detail::decode_answer<r1::Cart>(detail::encode_answer(r2::Cart{"c", 3, "X"})) == r1::Cart{"c", 3});
     CHECK(detail::decode_answer<r2::Cart>(cart_of_0_1) == r2::Cart{"c-1", 3, {}});
+}
+
+// ---- bases, numbers with fewer digits, elements without bytes -----------------------------------
+
+namespace bases {
+struct Old {
+    std::string id;
+    int items{0};
+};
+BOOST_DESCRIBE_STRUCT(Old, (), (id, items))
+struct OldCart : Old {
+    int points{0};
+};
+BOOST_DESCRIBE_STRUCT(OldCart, (Old), (points))
+struct Base {  // was `Old`
+    std::string id;
+    int pieces{0};
+};
+BOOST_DESCRIBE_STRUCT(Base, (), (id, pieces))
+struct Cart : Base {
+    int points{0};
+};
+BOOST_DESCRIBE_STRUCT(Cart, (Base), (points))
+struct NoHistory {  // what a `Cart` was before the history of its base was asked for
+    std::string id;
+    int pieces{0};
+    int points{0};
+};
+BOOST_DESCRIBE_STRUCT(NoHistory, (), (id, pieces, points))
+struct Hiding : Old {
+    int items{0};
+};
+BOOST_DESCRIBE_STRUCT(Hiding, (Old), (items))
+class Closed {
+public:
+    std::string id;
+
+private:
+    int secret{0};
+    BOOST_DESCRIBE_CLASS(Closed, (), (id), (), (secret))
+};
+}  // namespace bases
+}  // namespace codec_growth_test
+
+template <>
+struct interlock::MemberHistory<codec_growth_test::bases::Base> {
+    static constexpr interlock::StoredName renamed[] = {{"pieces", "items"}};
+    static constexpr std::string_view removed[] = {"colour"};
+};
+
+namespace codec_growth_test {
+
+TEST_CASE("the history of a base holds for the structs that have it", "[core][codec]")
+{
+    bases::OldCart old;
+    old.id = "c";
+    old.items = 3;
+    old.points = 7;
+    auto const cart = StateTraits<bases::Cart>::decode(encoded(old)).value();
+    CHECK((cart.pieces == 3 && cart.points == 7));
+    CHECK(StateTraits<bases::OldCart>::decode(encoded(cart)).value().items == 3);
+    CHECK(StateTraits<bases::Cart>::decode(encoded(bases::NoHistory{"c", 4, 1})).value().pieces == 4);
+}
+
+TEST_CASE("nothing that is described is left out of what is stored without a word", "[core][codec]")
+{
+    // A member that hides one of a base has its name; one that is private is not the codec's to read.
+    CHECK_FALSE(StorableState<bases::Hiding>);
+    CHECK_FALSE(StorableState<bases::Closed>);
+    CHECK_FALSE(StorableState<std::vector<bases::Closed>>);
+}
+
+namespace digits {
+struct Float {
+    std::string id;
+    float rate{0};
+    std::vector<float> rates;
+    int n{0};
+};
+BOOST_DESCRIBE_STRUCT(Float, (), (id, rate, rates, n))
+struct Double {
+    std::string id;
+    double rate{0};
+    std::vector<double> rates;
+    int n{0};
+};
+BOOST_DESCRIBE_STRUCT(Double, (), (id, rate, rates, n))
+}  // namespace digits
+
+TEST_CASE("a float may become a double, and the release before keeps its digits", "[core][codec]")
+{
+    using digits::Double;
+    using digits::Float;
+    auto const stored = encoded(Double{"c", 0.1, {1.5, 0.7}, 1});
+    detail::Reading reading;
+    CHECK(detail::decode_state<Float>(stored, reading).value().rate == 0.1F);
+    CHECK(reading.newer);
+    auto after = [&](auto change) {
+        return StateTraits<Double>::decode(written<Float>(stored, change)).value();
+    };
+    auto const other = after([](Float& f) { f.n = 2; });
+    CHECK((other.rate == 0.1 && other.rates[1] == 0.7 && other.n == 2));
+    auto const changed = after([](Float& f) { f.rate = 0.5F, f.rates[0] = 2; });
+    CHECK((changed.rate == 0.5 && changed.rates[0] == 2));
+    CHECK(
+        reason<Float>(encoded(Double{"c", 1e300, {}, 1})) ==
+        "no: member \"rate\" holds what does not fit, or is damaged");
+    // What a `float` has written, and what is no number, is whole.
+    detail::Reading own;
+    auto const nan = std::numeric_limits<float>::quiet_NaN();
+    auto const infinite = std::numeric_limits<float>::infinity();
+    CHECK(detail::decode_state<Float>(encoded(Float{"c", 0.1F, {nan, infinite, -0.0F}, 1}), own));
+    CHECK_FALSE(own.newer);
+}
+
+namespace nothing {
+struct Mark {};
+BOOST_DESCRIBE_STRUCT(Mark, (), ())
+struct Grown {
+    int n{5};
+};
+BOOST_DESCRIBE_STRUCT(Grown, (), (n))
+template <class M>
+struct List {
+    std::string id;
+    std::vector<M> marks;
+    std::vector<std::tuple<M, std::monostate>> more;
+};
+BOOST_DESCRIBE_STRUCT(List<Mark>, (), (id, marks, more))
+BOOST_DESCRIBE_STRUCT(List<Grown>, (), (id, marks, more))
+}  // namespace nothing
+
+TEST_CASE("a vector of structs without members is read again, and they may grow", "[core][codec]")
+{
+    auto const stored = encoded(nothing::List<nothing::Mark>{"l", std::vector<nothing::Mark>(200), {{}, {}}});
+    auto const read = StateTraits<nothing::List<nothing::Mark>>::decode(stored).value();
+    CHECK((read.marks.size() == 200 && read.more.size() == 2));
+    auto const grown = StateTraits<nothing::List<nothing::Grown>>::decode(stored).value();
+    CHECK((grown.marks.size() == 200 && grown.marks[199].n == 5));
+    CHECK(StateTraits<nothing::List<nothing::Mark>>::decode(encoded(grown)).value().marks.size() == 200);
 }
 
 }  // namespace codec_growth_test

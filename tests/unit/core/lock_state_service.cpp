@@ -8,6 +8,8 @@
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/use_future.hpp>
+
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/manual_runtime.hpp"
@@ -243,34 +245,44 @@ TEST_CASE(
     BlockingRepository const repository{Repository{}};
     std::atomic<int> calls{0};
     repository.before_calls([&](std::string_view) { ++calls; });
-    auto const refused = [&](LockOptions options) {
+    auto const refused = [&](LockOptions options, std::string const& what) {
         LockStateService const locks{repository, options};
-        return code_of([&] { static_cast<void>(locks.try_acquire("sku-1")); }) == Errc::invalid_argument;
+        auto const outcome = locks.acquire_outcome("sku-1", Wait::no, {});
+        return outcome.errc() == Errc::invalid_argument &&
+               outcome.detail().find("lock options: " + what) != std::string::npos;
     };
-    CHECK(refused({.ttl = 0s}));
-    CHECK(refused({.ttl = -1s}));
-    CHECK(refused({.ttl = 1ms}));
-    CHECK(refused({.ttl = 25h}));
-    CHECK(refused({.ttl = std::chrono::nanoseconds::max()}));
-    CHECK(refused({.ttl = std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())}));
-    CHECK(refused({.drift = -0.1}));
-    CHECK(refused({.drift = 0.5}));
-    CHECK(refused({.drift = std::numeric_limits<double>::quiet_NaN()}));
-    CHECK(refused({.margin = -1ns}));
-    CHECK(refused({.poll = {.initial = -1ns}}));
-    CHECK(refused({.max_attempts = 0}));
-    CHECK(refused({.hand_on_count = -1}));
+    auto const not_a_number = std::numeric_limits<double>::quiet_NaN();
+    CHECK(refused({.ttl = 0s}, "ttl"));
+    CHECK(refused({.ttl = -1s}, "ttl"));
+    CHECK(refused({.ttl = 1ms}, "ttl"));
+    CHECK(refused({.ttl = 25h}, "ttl"));
+    CHECK(refused({.ttl = std::chrono::nanoseconds::max()}, "ttl"));
+    CHECK(refused({.ttl = std::chrono::duration<double>(not_a_number)}, "ttl"));
+    CHECK(refused({.drift = -0.1}, "drift"));
+    CHECK(refused({.drift = 0.5}, "drift"));
+    CHECK(refused({.drift = not_a_number}, "drift"));
+    CHECK(refused({.margin = -1ns}, "margin"));
+    CHECK(refused({.poll = {.initial = -1ns}}, "poll"));
+    CHECK(refused({.max_attempts = 0}, "max_attempts"));
+    CHECK(refused({.hand_on_count = -1}, "hand_on_count"));
+    CHECK(refused({.holder = std::string(113, 'x')}, "a holder"));
 
     LockStateService const locks{repository};
     CHECK(code_of([&] { static_cast<void>(locks.acquire("")); }) == Errc::invalid_argument);
     CHECK(
         code_of([&] { static_cast<void>(locks.acquire(std::string(513, 'x'))); }) == Errc::invalid_argument);
     CHECK(code_of([&] { static_cast<void>(locks.acquire("a\0b")); }) == Errc::invalid_argument);
-    CHECK(code_of([&] {
-              static_cast<void>(locks.acquire(
-                  "sku-1",
-                  {.deadline = std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())}));
-          }) == Errc::invalid_argument);
+    auto const refused_acquire = [&](AcquireOptions const& options, std::string_view what) {
+        auto const blocking = locks.acquire_outcome("sku-1", Wait::until_deadline, options);
+        auto const other =
+            locks.async_acquire_outcome("sku-1", Wait::until_deadline, options, boost::asio::use_future)
+                .get();
+        return blocking.errc() == Errc::invalid_argument && other.errc() == Errc::invalid_argument &&
+               blocking.detail().find(what) != std::string_view::npos &&
+               other.detail().find(what) != std::string_view::npos;
+    };
+    CHECK(refused_acquire({.deadline = std::chrono::duration<double>(not_a_number)}, "deadline"));
+    CHECK(refused_acquire({.max_attempts = 0}, "max_attempts"));
     CHECK(calls == 0);
 }
 

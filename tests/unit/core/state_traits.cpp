@@ -15,10 +15,13 @@
 #include "support/catch.hpp"
 #include "support/states.hpp"
 
+#include <array>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <optional>
 #include <random>
 #include <string>
@@ -308,6 +311,83 @@ TEST_CASE("described states without operator== are compared by member", "[core][
 TEST_CASE("values that are equal but stored differently do not count as equal", "[core][state_traits]")
 {
     CHECK_FALSE(detail::surely_equal(0.0, -0.0));
+}
+
+// Equal when the ids are, as entities often are.
+struct Entity {
+    std::string id;
+    int n{0};
+    friend bool operator==(Entity const& a, Entity const& b) { return a.id == b.id; }
+};
+struct Holder {
+    std::string id;
+    std::map<int, Entity> entities;
+};
+BOOST_DESCRIBE_STRUCT(Holder, (), (id, entities))
+class Closed {
+public:
+    std::string id;
+    void set(int n) { n_ = n; }
+
+private:
+    int n_{0};
+    BOOST_DESCRIBE_CLASS(Closed, (), (id), (), (n_))
+};
+struct Coded : Entity {};
+struct Times {
+    std::string id;
+    std::chrono::sys_seconds at;
+    std::chrono::duration<double> lasts{0};
+    std::map<std::string, std::optional<double>> prices;
+    std::variant<int, std::string> what;
+    std::array<int, 2> two{};
+};
+BOOST_DESCRIBE_STRUCT(Times, (), (id, at, lasts, prices, what, two))
+}  // namespace state_traits_test
+
+template <>
+struct interlock::StateTraits<state_traits_test::Coded> {
+    using Coded = state_traits_test::Coded;
+    static std::string key(Coded const& state) { return state.id; }
+    static void encode(Coded const& state, std::string& out) { out += state.id + std::to_string(state.n); }
+    static std::optional<Coded> decode(std::string_view) { return std::nullopt; }
+};
+
+namespace state_traits_test {
+
+TEST_CASE("the == of a user's class alone does not make states equal", "[core][state_traits]")
+{
+    Entity const changed{"e", 1};
+    CHECK_FALSE(detail::surely_equal(Entity{"e", 0}, changed));
+    CHECK_FALSE(detail::can_compare<Entity>());
+    CHECK_FALSE(detail::surely_equal(Holder{"h", {{1, {"e", 0}}}}, Holder{"h", {{1, changed}}}));
+    CHECK(detail::surely_equal(Coded{{"e", 1}}, Coded{{"e", 1}}));
+    CHECK_FALSE(detail::surely_equal(Coded{{"e", 0}}, Coded{{"e", 1}}));
+    Closed a;
+    Closed b;
+    b.set(1);
+    CHECK_FALSE(detail::surely_equal(a, b));
+    a.set(1);
+    CHECK_FALSE(detail::surely_equal(a, b));  // equal, but that cannot be told
+}
+
+TEST_CASE("states are compared to the last part of their members", "[core][state_traits]")
+{
+    Times const one{"t", {}, {}, {{"a", 0.0}}, 1, {}};
+    CHECK(detail::surely_equal(one, Times{one}));
+    auto const differs = [&](auto change) {
+        auto other = one;
+        change(other);
+        return !detail::surely_equal(one, other);
+    };
+    CHECK(differs([](Times& t) { t.prices["a"] = -0.0; }));
+    CHECK(differs([](Times& t) { t.prices["a"].reset(); }));
+    CHECK(differs([](Times& t) { t.prices["b"]; }));
+    CHECK(differs([](Times& t) { t.at += std::chrono::seconds{1}; }));
+    CHECK(differs([](Times& t) { t.lasts = std::chrono::duration<double>{-0.0}; }));
+    CHECK(differs([](Times& t) { t.what = "x"; }));
+    CHECK(differs([](Times& t) { t.what = 2; }));
+    CHECK(differs([](Times& t) { t.two[1] = 1; }));
 }
 
 TEST_CASE("the stored answer of an operation without a result is empty", "[core][state_traits]")

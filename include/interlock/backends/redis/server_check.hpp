@@ -21,8 +21,8 @@ namespace redis {
 
 /// The answer to `Client::server_check`, from the server's reply to INFO.
 struct ServerCheck {
-    /// False: the user may not ask (INFO is denied), so nothing below is known and fenced locks are granted
-    /// unverified.
+    /// False: the user may not ask (INFO is denied, or renamed), so nothing below is known and fenced locks
+    /// are granted unverified.
     bool verified{false};
     /// Of Redis, as "7.2.4". Below 7.0 the server is refused. Valkey names here the Redis that it is like.
     std::string version{};

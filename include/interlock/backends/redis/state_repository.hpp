@@ -82,7 +82,7 @@ class StateRepository
         StorableState<T>,
         "a state in Redis needs StateTraits<T>::encode and decode, unless all its members are numbers, "
         "std::string, enumerations, described structs, or std::optional, std::vector, std::pair, std::tuple "
-        "of these");
+        "of these, all are described as public, and none hides one of a base");
 
 public:
     using value_type = T;

@@ -37,6 +37,15 @@
 /// reader tries its own shape without some members (`first_format.hpp`), as a release before had it.
 /// What the reader passed over is not lost when the state is written again (`encode_over`).
 ///
+/// **Bases.** The members of described bases are members of the struct, in front of its own. What
+/// `MemberHistory` says of a base holds for them, unless that of the struct itself names the member.
+///
+/// **Digits.** A `double` is read into a `float` rounded, or refused where it is too large, since the next
+/// release may have made it one. The digits stay stored for as long as the member is not changed.
+///
+/// **Bounds.** Elements without bytes, as of a struct without members, are at most 65,536 in a vector (of
+/// `std::monostate` 1,048,576): more of them are written, and are then `corrupt_state`.
+///
 /// **Does not guarantee.** Reading a shape that lacks a member and has an unknown one at once: that is what a
 /// renamed member looks like, or another type, and reading it would lose a value without a word. It is
 /// refused; `MemberHistory` says which members are the same, or are gone. Nobody outside of the library names

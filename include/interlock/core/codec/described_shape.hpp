@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -52,6 +53,34 @@ constexpr bool has_struct() noexcept
         return tuple_has_struct<T>(std::make_index_sequence<std::tuple_size_v<T>>{});
     else
         return Described<T> && !std::is_same_v<T, std::string>;
+}
+
+/// Whether there is a number in a `T` that has fewer digits than a `double`.
+template <class T>
+constexpr bool has_float() noexcept;
+
+template <class Tuple, std::size_t... I>
+constexpr bool tuple_has_float(std::index_sequence<I...>) noexcept
+{
+    return (has_float<std::tuple_element_t<I, Tuple>>() || ...);
+}
+template <class T, template <class...> class L, class... D>
+constexpr bool members_have_float(L<D...>) noexcept
+{
+    return (has_float<member_type<T, D>>() || ...);
+}
+
+template <class T>
+constexpr bool has_float() noexcept
+{
+    if constexpr (is_optional<T>::value || is_vector<T>::value)
+        return has_float<typename T::value_type>();
+    else if constexpr (is_tuple<T>::value)
+        return tuple_has_float<T>(std::make_index_sequence<std::tuple_size_v<T>>{});
+    else if constexpr (Described<T> && !std::is_same_v<T, std::string>)
+        return members_have_float<T>(described_members<T>{});
+    else
+        return std::is_same_v<T, float>;
 }
 
 /// The byte that stands for the kind of `T`.
@@ -116,11 +145,12 @@ struct StoredMembers;
 template <class T, template <class...> class L, class... D>
 struct StoredMembers<T, L<D...>> {
     static constexpr std::size_t count = sizeof...(D);
-    static constexpr std::array<std::uint32_t, count> hashes{name_hash(stored_name<T>(D::name))...};
+    static constexpr std::array<std::uint32_t, count> hashes{name_hash(name_in_store<T>(D{}))...};
+    static constexpr std::array<std::uint32_t, count> own_hashes{name_hash(D::name)...};
 
     static constexpr void add_shapes(ShapeSink& sink) noexcept
     {
-        ((sink.add_name(stored_name<T>(D::name)), add_shape<member_type<T, D>>(sink)), ...);
+        ((sink.add_name(name_in_store<T>(D{})), add_shape<member_type<T, D>>(sink)), ...);
     }
     static constexpr bool differ() noexcept
     {
@@ -226,6 +256,17 @@ void with_member(std::size_t index, Use use)
     });
 }
 
+/// Whether the history of a base, and not that of `T`, says how the member number `index` is stored.
+template <class T>
+bool renamed_by_base(std::size_t index) noexcept
+{
+    bool renamed = false;
+    with_member<T>(index, [&](auto member) {
+        renamed = stored_name<T>(member.name) == member.name && name_in_store<T>(member) != member.name;
+    });
+    return renamed;
+}
+
 /// The number of the member that is stored under this name; the number of members where there is none.
 template <class T>
 std::size_t index_of(std::uint32_t name) noexcept
@@ -234,6 +275,11 @@ std::size_t index_of(std::uint32_t name) noexcept
     std::size_t i = 0;
     while (i < hashes.size() && hashes[i] != name)
         ++i;
+    // What is said of a base was once not asked for the structs that have it.
+    auto const& own = stored_members<T>::own_hashes;
+    for (std::size_t at = 0; i == hashes.size() && at < own.size(); ++at)
+        if (own[at] == name && renamed_by_base<T>(at))
+            return at;
     return i;
 }
 
@@ -246,7 +292,10 @@ bool was_removed([[maybe_unused]] std::uint32_t name) noexcept
             if (name_hash(gone) == name)
                 return true;
     }
-    return false;
+    bool removed = false;
+    boost::mp11::mp_for_each<described_bases<T>>(
+        [&](auto base) { removed = removed || was_removed<typename decltype(base)::type>(name); });
+    return removed;
 }
 
 /// Whether what was found makes sense as a `T` that has grown, or has not yet.
@@ -290,6 +339,7 @@ bool read_struct(std::string_view& shape, std::string_view& in, T& v, Reading& r
                 return false;
             unknown = unknown || !was_removed<T>(name);
             reading.newer = reading.newer || unknown;
+            reading.unknown = reading.unknown || unknown;
             continue;
         }
         if (std::exchange(found[index], true))
@@ -334,6 +384,17 @@ bool read_tuple(std::string_view& shape, std::string_view& in, T& v, Reading& re
     return std::apply([&](auto&... part) { return (read_as(shape, in, part, reading) && ...); }, v);
 }
 
+/// A `double` that a `float` cannot hold is rounded, and the reader has less than what is stored.
+template <class T>
+bool read_floating(std::string_view& in, T& v, Reading& reading)
+{
+    double wide = 0;
+    if (!get_double(in, wide) || !narrow(wide, v))
+        return reading.fails("holds what does not fit, or is damaged");
+    reading.newer = reading.newer || (static_cast<double>(v) != wide && !std::isnan(wide));
+    return true;
+}
+
 template <class T>
 bool read_optional(std::string_view& shape, std::string_view& in, T& v, Reading& reading)
 {
@@ -374,6 +435,8 @@ bool read_as(std::string_view& shape, std::string_view& in, T& v, Reading& readi
             return read_vector(shape, in, v, reading);
         else if constexpr (kind_of<T>() == '(')
             return read_tuple(shape, in, v, reading);
+        else if constexpr (kind_of<T>() == 'f')
+            return read_floating(in, v, reading);
         else
             return get(in, v) || reading.fails("holds what does not fit, or is damaged");
     }

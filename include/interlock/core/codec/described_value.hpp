@@ -11,6 +11,7 @@
 #include <interlock/core/codec/stored_shape.hpp>
 #include <interlock/fwd.hpp>
 
+#include <boost/describe/bases.hpp>
 #include <boost/describe/class.hpp>
 #include <boost/describe/members.hpp>
 #include <boost/describe/modifiers.hpp>
@@ -18,9 +19,11 @@
 #include <boost/mp11/list.hpp>
 
 #include <bit>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,13 +41,36 @@ namespace detail {
 template <class T>
 concept Described = std::is_class_v<T> && boost::describe::has_describe_members<T>::value;
 
-/// Its public members, those of its bases included.
+/// Its public members, those of its bases included, also where a member of the struct itself hides one.
 template <class T>
-using described_members =
-    boost::describe::describe_members<T, boost::describe::mod_public | boost::describe::mod_inherited>;
+using described_members = boost::describe::describe_members<
+    T, boost::describe::mod_public | boost::describe::mod_inherited | boost::describe::mod_hidden>;
+
+/// The bases of a described struct that are described as public ones.
+template <class T>
+using described_bases = boost::describe::describe_bases<T, boost::describe::mod_public>;
+
+template <template <class...> class L, class... B>
+constexpr bool bases_all_public(L<B...>) noexcept;
+
+/// Whether nothing of `T` or of its bases is described as protected or private.
+template <class T>
+constexpr bool all_public() noexcept
+{
+    constexpr auto hidden = boost::describe::mod_protected | boost::describe::mod_private;
+    return boost::mp11::mp_empty<boost::describe::describe_members<T, hidden>>::value &&
+           boost::mp11::mp_empty<boost::describe::describe_bases<T, hidden>>::value &&
+           bases_all_public(described_bases<T>{});
+}
+template <template <class...> class L, class... B>
+constexpr bool bases_all_public(L<B...>) noexcept
+{
+    return (all_public<typename B::type>() && ...);
+}
 
 /// Whether the codec can write and read a `T`, members of members included. A described struct must be
-/// default constructible, since reading fills the members of a new one.
+/// default constructible, since reading fills the members of a new one. Nothing of it is described as
+/// protected or private, and no member hides one of a base: one of them would be lost.
 template <class T>
 constexpr bool codable() noexcept;
 
@@ -98,6 +124,80 @@ constexpr bool members_codable(L<D...>) noexcept
     return (codable<member_type<T, D>>() && ...);
 }
 
+/// The name under which the member `name` of `T` is stored.
+template <class T>
+constexpr std::string_view stored_name(std::string_view name) noexcept
+{
+    if constexpr (requires { MemberHistory<T>::renamed; }) {
+        for (StoredName const& one : MemberHistory<T>::renamed)
+            if (one.member == name)
+                return one.stored;
+    }
+    return name;
+}
+
+/// The class that a pointer to a member names.
+template <class P>
+struct class_of_member;
+template <class M, class C>
+struct class_of_member<M C::*> {
+    using type = C;
+};
+/// The struct that has the described member `D` as its own: `T`, or a base of it.
+template <class D>
+using owner_of = typename class_of_member<std::remove_const_t<decltype(D::pointer)>>::type;
+
+/// The name under which the described member `D` of `T` is stored: what is said of `T` comes first, then what
+/// is said of the base that has the member.
+template <class T, class D>
+constexpr std::string_view name_in_store(D) noexcept
+{
+    auto const name = stored_name<T>(D::name);
+    if constexpr (!std::is_same_v<owner_of<D>, T>)
+        return name == D::name ? stored_name<owner_of<D>>(name) : name;
+    else
+        return name;
+}
+
+template <template <class...> class L, class... D>
+constexpr bool names_differ(L<D...>) noexcept
+{
+    std::string_view const names[] = {D::name..., std::string_view{}};
+    for (std::size_t i = 0; i < sizeof...(D); ++i)
+        for (std::size_t j = 0; j < i; ++j)
+            if (names[i] == names[j])
+                return false;
+    return true;
+}
+
+/// Whether the value of a `T` has no bytes: a vector of such elements is no longer than their number.
+template <class T>
+constexpr bool has_no_bytes() noexcept;
+
+template <class Tuple, std::size_t... I>
+constexpr bool tuple_has_no_bytes(std::index_sequence<I...>) noexcept
+{
+    return (has_no_bytes<std::tuple_element_t<I, Tuple>>() && ...);
+}
+template <class T, template <class...> class L, class... D>
+constexpr bool members_have_no_bytes(L<D...>) noexcept
+{
+    return (has_no_bytes<member_type<T, D>>() && ...);
+}
+
+template <class T>
+constexpr bool has_no_bytes() noexcept
+{
+    if constexpr (std::is_same_v<T, std::monostate>)
+        return true;
+    else if constexpr (is_tuple<T>::value)
+        return tuple_has_no_bytes<T>(std::make_index_sequence<std::tuple_size_v<T>>{});
+    else if constexpr (Described<T>)
+        return members_have_no_bytes<T>(described_members<T>{});
+    else
+        return false;
+}
+
 template <class T>
 constexpr bool codable() noexcept
 {
@@ -110,7 +210,8 @@ constexpr bool codable() noexcept
     else if constexpr (is_tuple<T>::value)
         return tuple_codable<T>(std::make_index_sequence<std::tuple_size_v<T>>{});
     else if constexpr (Described<T>)
-        return members_codable<T>(described_members<T>{}) && std::is_default_constructible_v<T>;
+        return all_public<T>() && names_differ(described_members<T>{}) &&
+               members_codable<T>(described_members<T>{}) && std::is_default_constructible_v<T>;
     else
         return false;
 }
@@ -123,18 +224,6 @@ constexpr std::uint32_t fnv(std::uint32_t hash, std::string_view text) noexcept
     for (char c : text)
         hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
     return (hash ^ 0xffU) * 16777619U;
-}
-
-/// The name under which the member `name` of `T` is stored.
-template <class T>
-constexpr std::string_view stored_name(std::string_view name) noexcept
-{
-    if constexpr (requires { MemberHistory<T>::renamed; }) {
-        for (StoredName const& one : MemberHistory<T>::renamed)
-            if (one.member == name)
-                return one.stored;
-    }
-    return name;
 }
 
 /// Mixes the shape of `T` into `hash`. All integer types and enumerations are one kind, so that an `int`
@@ -152,7 +241,7 @@ constexpr std::uint32_t tuple_schema(std::uint32_t hash, std::index_sequence<I..
 template <class T, template <class...> class L, class... D>
 constexpr std::uint32_t members_schema(std::uint32_t hash, L<D...>) noexcept
 {
-    ((hash = schema<member_type<T, D>>(fnv(hash, stored_name<T>(D::name)))), ...);
+    ((hash = schema<member_type<T, D>>(fnv(hash, name_in_store<T>(D{})))), ...);
     return hash;
 }
 
@@ -312,6 +401,16 @@ inline bool get_double(std::string_view& in, double& v) noexcept
     return true;
 }
 
+/// False: the number is too large for a `T`.
+template <class T>
+bool narrow(double wide, T& v) noexcept
+{
+    if (std::isfinite(wide) && std::abs(wide) > static_cast<double>(std::numeric_limits<T>::max()))
+        return false;
+    v = static_cast<T>(wide);
+    return true;
+}
+
 template <class T>
 bool get_optional(std::string_view& in, std::optional<T>& v)
 {
@@ -330,10 +429,10 @@ template <class T, class A>
 bool get_vector(std::string_view& in, std::vector<T, A>& v)
 {
     std::uint64_t n = 0;
-    // An element has at least one byte, so that a false number cannot make the reader allocate much. Only
-    // monostate has none, and its number is bounded here.
-    constexpr std::uint64_t most_empty = 1 << 20;
-    if (!get_varint(in, n) || n > (std::is_same_v<T, std::monostate> ? most_empty : in.size()))
+    // Most elements have at least one byte, so that a false number cannot make the reader allocate much. A
+    // struct without members has none, nor has monostate, and their number is bounded here.
+    constexpr std::uint64_t most_empty = std::is_same_v<T, std::monostate> ? 1 << 20 : 1 << 16;
+    if (!get_varint(in, n) || n > (has_no_bytes<T>() ? most_empty : in.size()))
         return false;
     v.clear();
     v.reserve(n);
@@ -363,10 +462,7 @@ bool get(std::string_view& in, T& v)
         return get_integer(in, v);
     } else if constexpr (std::is_floating_point_v<T>) {
         double wide = 0;
-        if (!get_double(in, wide))
-            return false;
-        v = static_cast<T>(wide);
-        return true;
+        return get_double(in, wide) && narrow(wide, v);
     } else if constexpr (is_optional<T>::value) {
         return get_optional(in, v);
     } else if constexpr (is_vector<T>::value) {

@@ -77,7 +77,7 @@ void add_old_shape(std::uint32_t& hash, std::string& shape, Omissions const& wit
         boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
             if (omits(without, &tag_of<T>, at++))
                 return;
-            auto const name = stored_name<T>(member.name);
+            auto const name = name_in_store<T>(member);
             hash = fnv(hash, name);
             for (unsigned b = 0; b < 4; ++b)
                 shape += static_cast<char>(name_hash(name) >> (8 * b));

@@ -39,15 +39,24 @@ inline namespace v0 {
 /// | integers, `float`, `double` | a number; in full, so that 64 bits come back as they were |
 /// | `bool` | `true`, `false` |
 /// | an enumeration | its number |
-/// | `std::optional` | its value, or `null` |
+/// | `std::optional` | its value, or `null`; so none within another, which does not compile |
 /// | `std::vector`, `std::pair`, `std::tuple` | an array |
 ///
 /// **Guarantee.** What was written is read as it was. Releases read each other's states as with the
 /// library's own form (`core/README.md`, "When a state gets a new member"): a member that is missing has
 /// its default, one that this release does not know is passed over and written back as it was,
 /// `MemberHistory` names what was renamed or removed. Order and white space mean nothing, so other programs
-/// may write states, too. States that were stored in the library's own form are read, so that a program may
-/// change over to JSON at any time; from then on an older release of it reads them no more.
+/// may write states, too, and whole numbers as `3.0` or `1e+14`, as languages do that know floating-point
+/// numbers only.
+///
+/// **Changing over.** States that were stored in the library's own form are read, so that a program may
+/// change over to JSON at any time; from then on an older release of it reads them no more. A member that the
+/// own form has, and this release does not, has no name there to be written back under: the write is
+/// `invalid_argument` until `MemberHistory<T>::removed` says that it may be dropped.
+///
+/// **What is left out.** A program in another language may leave out an optional member that is empty. So an
+/// optional member that was renamed without a word is not noticed, as it is in the library's own form: it
+/// reads as empty, and what is stored under its old name stays there.
 ///
 /// **In a store that keeps a state as one value** its version stands in front of the JSON, as digits of a
 /// fixed number: the manual of the store says how many. Whoever writes around the library counts them up.
@@ -114,6 +123,11 @@ struct JsonStateTraits {
     {
         if (auto const json = detail::JsonReader{stored}.read())
             return detail::write_json_over(out, *json, value, reading);
+        detail::Reading before{stored};
+        if (detail::decode_described<T>(stored, before) && before.unknown)
+            return reading.fails(
+                "was stored in the library's own form, with members that have no name there and that this "
+                "release does not know: MemberHistory::removed says which may be dropped");
         return detail::write_json_state(out, value, reading);
     }
 };

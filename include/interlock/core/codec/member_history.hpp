@@ -43,6 +43,11 @@ struct StoredName {
 /// **When.** Rename at any time, also while the release before still runs. Name a member under `removed` only
 /// when the last release that knows it is gone. A name that was removed may not be used for a member of
 /// another meaning.
+///
+/// **Bases.** What is said of a described base holds for each struct that has it. A struct may say something
+/// of its own about a member that it has from a base: that comes first, and its base's is then not asked for
+/// that member. States of such structs that were stored under the member's own name, as it was before their
+/// bases were asked, are read all the same.
 template <class T>
 struct MemberHistory {};
 

@@ -61,7 +61,8 @@ struct Reading {
 
     std::string member;           ///< the path of the member that does not fit; empty: the value itself
     char const* reason{nullptr};  ///< why it does not: words that follow the name of the member
-    bool newer{false};            ///< something was stored that the reader's type has no member for
+    bool newer{false};            ///< something was stored that the reader's type cannot hold
+    bool unknown{false};          ///< and that is a member, and not only the digits of a number
     std::size_t steps;            // how many more there may be
     unsigned depth{0};            // how many shapes stand around the one that is skipped
 };

@@ -16,7 +16,7 @@
 ///
 /// **Why a copy.** The operation works on a copy of the loaded value, so that a throw leaves the loaded
 /// one as it was, and so that an operation that changes nothing costs no write. A type that cannot be
-/// compared is moved instead, and counts as changed.
+/// compared by what is stored of it (`StateTraits`, "Changes") is moved instead, and counts as changed.
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>

@@ -474,6 +474,36 @@ TEST_CASE("a right that a script lacks is misconfigured in the words of every se
     }
 }
 
+TEST_CASE("a command that the server has renamed is misconfigured, and nothing is written", "[redis][rights]")
+{
+    // Providers do so in place of rights: rename-command in the server's configuration.
+    for (std::string const renamed : {"SET", "INFO"}) {
+        CAPTURE(renamed);
+        interlock_test::RedisServer const server{{"--rename-command", renamed, ""}};
+        auto options = server.options();
+        options.name_space = fresh_name_space();
+        Stores const user{options};
+        auto const write = user.states.insert(x, Stock{"x", 1}, Deadline{5s});
+        auto const lock = user.states.create(x, ours, ttl, Deadline{5s});
+        if (renamed == "INFO") {  // as without the right to it
+            CHECK((write && lock));
+            CHECK(user.requests.claim(Before::request(), ours, ttl, AfterLease::take_over));
+            CHECK_FALSE(user.client.server_check().value().verified);
+            continue;
+        }
+        for (auto const* const failure : {&write.failure(), &lock.failure()}) {
+            CHECK(failure->errc() == Errc::misconfigured);
+            CHECK(failure->effect() == Effect::not_applied);
+            CHECK_THAT(failure->detail(), Catch::Matchers::ContainsSubstring("disabled or renamed"));
+        }
+        CHECK(server.command({"KEYS", "*"}).empty());
+    }
+    for (auto const* const text :
+         {"ERR Unknown Redis command called from script script: 4e6d, on @user_script:1.",
+          "ERR Invalid command passed to redis.acl_check_cmd() script: 4e6d, on @user_script:1."})
+        CHECK(redis::detail::raised_by_script(text, Errc::misconfigured));
+}
+
 using Words = std::vector<std::string>;
 
 /// What somebody else might have stored under a name of ours, and the commands that store it.

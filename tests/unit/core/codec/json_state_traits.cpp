@@ -65,6 +65,18 @@ struct Plain {
     int items{0};
 };
 BOOST_DESCRIBE_STRUCT(Plain, (), (id, items))
+struct PlainGrown {
+    std::string id;
+    int items{0};
+    int points{0};
+};
+BOOST_DESCRIBE_STRUCT(PlainGrown, (), (id, items, points))
+struct Rated {
+    std::string id;
+    float rate{0};
+    int n{0};
+};
+BOOST_DESCRIBE_STRUCT(Rated, (), (id, rate, n))
 
 }  // namespace json_state_traits_test
 
@@ -77,6 +89,9 @@ struct interlock::StateTraits<json_state_traits_test::Newer>
 template <>
 struct interlock::StateTraits<json_state_traits_test::Older>
     : interlock::JsonStateTraits<json_state_traits_test::Older> {};
+template <>
+struct interlock::StateTraits<json_state_traits_test::Rated>
+    : interlock::JsonStateTraits<json_state_traits_test::Rated> {};
 template <>
 struct interlock::MemberHistory<json_state_traits_test::Newer> {
     static constexpr interlock::StoredName renamed[] = {{"count", "items"}};
@@ -250,6 +265,62 @@ TEST_CASE("a repository keeps states in JSON", "[core][json]")
     memory::StateRepository<Order> const orders;
     REQUIRE(orders.insert(Order{"o-1", 3}));
     CHECK(orders.load("o-1").value().value.total == 3);
+}
+
+TEST_CASE("a whole number may be written with a fraction or an exponent in JSON", "[core][json]")
+{
+    // As the cjson of Redis's scripts writes it, or a language that has floating-point numbers only.
+    auto const total = [](std::string const& number) {
+        auto const read = StateTraits<Order>::decode(R"({"total":)" + number + "}");
+        return read ? std::to_string(read->total) : "none";
+    };
+    CHECK(total("1e+14") == "100000000000000");
+    CHECK(total("3.0") == "3");
+    CHECK(total("-12.50e1") == "-125");
+    CHECK(total("10e-1") == "1");
+    CHECK(total("0.0e-999999999") == "0");
+    for (auto const* const wrong : {"1.5", "1e-1", "1e19", "1e20", "123456789e99999999999"})
+        CHECK(total(wrong) == "none");
+}
+
+TEST_CASE("JSON with very many names is read in proportion", "[core][json]")
+{
+    std::string text = R"({"id":"o-1","items":3)";
+    for (int i = 0; i < 60'000; ++i)
+        text += ",\"name " + std::to_string(i) + "\":1";
+    CHECK(StateTraits<Older>::decode(text + "}").value().items == 3);  // was two minutes
+    CHECK(misfit<Older>(text + R"(,"name 7":2})") == "state: it is no JSON");
+}
+
+TEST_CASE("the release that has a float keeps the digits of a double in JSON", "[core][json]")
+{
+    std::string const stored = R"({"id":"o-1","rate":0.123456789012,"n":1})";
+    detail::Reading reading{stored};
+    auto state = detail::decode_state<Rated>(stored, reading).value();
+    CHECK(reading.newer);
+    state.n = 2;
+    std::string out;
+    CHECK_FALSE(detail::encode_state_over(stored, state, out));
+    CHECK(out == R"({"id":"o-1","rate":0.123456789012,"n":2})");
+    state.rate = 0.1F;
+    out.clear();
+    CHECK_FALSE(detail::encode_state_over(stored, state, out));
+    CHECK(out == R"({"id":"o-1","rate":0.1,"n":2})");
+    detail::Reading own;
+    CHECK(detail::decode_state<Rated>(out, own));
+    CHECK_FALSE(own.newer);
+}
+
+TEST_CASE("what is stored in the library's own form, and has no name there, is not dropped", "[core][json]")
+{
+    std::string before;
+    StateTraits<PlainGrown>::encode(PlainGrown{"o-1", 3, 9}, before);
+    auto const read = StateTraits<Older>::decode(before).value();
+    std::string out;
+    auto const refused = detail::encode_state_over(before, read, out);
+    REQUIRE(refused);
+    CHECK(refused->errc() == Errc::invalid_argument);
+    CHECK(refused->detail().find("MemberHistory::removed") != std::string::npos);
 }
 
 }  // namespace json_state_traits_test

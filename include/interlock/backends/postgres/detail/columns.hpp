@@ -588,6 +588,15 @@ std::vector<std::string> column_names()
 
 }  // namespace detail
 }  // namespace postgres
+namespace detail {
+
+/// What `surely_equal` compares of a type that is one column.
+template <postgres::detail::OwnColumn M>
+struct StoredText<M> {
+    static std::string text(M const& value) { return postgres::ColumnTraits<M>::to_text(value); }
+};
+
+}  // namespace detail
 }  // namespace v0
 }  // namespace interlock
 

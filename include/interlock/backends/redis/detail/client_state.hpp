@@ -178,7 +178,7 @@ public:
             compare_and_delete_.store(compare_and_delete(info), std::memory_order_relaxed);
             if (auto refused = unfit(check, info_field(info, "cluster_enabled") == "1"))
                 return *std::move(refused);
-        } else if (!denied(exchange.failure())) {
+        } else if (!denied(exchange.failure()) && !has_no_such_command(exchange.failure())) {
             return std::move(exchange).failure();
         }
         std::lock_guard lock(mutex_);

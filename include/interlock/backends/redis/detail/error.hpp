@@ -53,13 +53,32 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
     return failure.errc() == Errc::misconfigured && failure.detail().starts_with(denial);
 }
 
+/// Whether a script called a command that the server does not have, or has under another name. Our scripts
+/// ask for their rights, and so whether there is such a command, before the first write.
+[[gnu::cold]] inline bool lacks_command(std::string_view text) noexcept
+{
+    return text.find("acl_check_cmd()") != std::string_view::npos ||
+           (text.starts_with("ERR Unknown ") &&
+            text.find("command called from script") != std::string_view::npos);
+}
+
+/// Whether `failure` says that the server knows the command under no such name.
+[[gnu::cold]] inline bool has_no_such_command(Failure const& failure)
+{
+    return failure.errc() == Errc::misconfigured &&
+           failure.detail().starts_with("redis: ERR unknown command");
+}
+
 /// The failure that an error reply means, see `map_error`.
 [[gnu::cold]] inline Failure meaning_of_error(std::string_view text, Access access)
 {
     auto const word = error_word(text);
     auto const is = [&](auto... words) { return ((word == words) || ...); };
     if (is("WRONGTYPE"))
-        return Failure{Errc::corrupt_state, "redis: the key holds a value of another type"};
+        return Failure{
+            Errc::corrupt_state,
+            "redis: a name that belongs to this key, or to all keys of its shard, holds a "
+            "value of another type"};
     if (is("CORRUPT"))  // a script of ours
         return Failure{Errc::corrupt_state, "redis: " + printable_error(text.substr(word.size() + 1))};
     if (is("OOM"))
@@ -108,6 +127,10 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
     // script.
     if (text.starts_with("ERR unknown command"))
         return Failure{Errc::misconfigured, std::move(detail)};
+    if (lacks_command(text))
+        return Failure{
+            Errc::misconfigured,
+            "redis: a command that a script needs was disabled or renamed: " + printable_error(text)};
     return Failure::unknown(Errc::misconfigured, std::move(detail));
 }
 
@@ -129,9 +152,10 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
 [[gnu::cold]] inline bool raised_by_script(std::string_view text, Errc code) noexcept
 {
     return code == Errc::corrupt_state ||
-           (code == Errc::misconfigured && (text.find(" script: ") != std::string_view::npos ||
-                                            text.find(" in script") != std::string_view::npos ||
-                                            text.find("executing the script") != std::string_view::npos));
+           (code == Errc::misconfigured &&
+            (text.find(" script: ") != std::string_view::npos || lacks_command(text) ||
+             text.find(" in script") != std::string_view::npos ||
+             text.find("executing the script") != std::string_view::npos));
 }
 
 }  // namespace detail

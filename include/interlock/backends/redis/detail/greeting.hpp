@@ -27,7 +27,8 @@ namespace detail {
 /// of the server's life: all in one write. Through TLS there is at least a PING.
 class Greeting {
 public:
-    [[gnu::cold]] explicit Greeting(Options const& options, Life* life = nullptr) : life_(life)
+    [[gnu::cold]] explicit Greeting(Options const& options, Life* life = nullptr)
+        : life_(life), database_(options.database)
     {
         if (!options.user.empty())
             auth_ = say({"AUTH", options.user, options.password});
@@ -70,7 +71,9 @@ public:
         if (i == auth_)
             return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
         if (i == select_)
-            return Failure{Errc::misconfigured, "redis: the server refuses the database's number"};
+            return Failure{
+                Errc::misconfigured,
+                "redis: the server refuses the database's number, " + std::to_string(database_)};
         return std::nullopt;  // CLIENT SETNAME, INFO or PING was refused, which does no harm
     }
 
@@ -82,6 +85,7 @@ private:
     }
 
     Life* life_;
+    int database_;
     std::string bytes_;
     int replies_{0};  // that are due
     int who_{0};      // which of them answers INFO; 0: none does

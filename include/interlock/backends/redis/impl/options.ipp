@@ -130,7 +130,7 @@ inline constexpr char const* begins_url_failures = "redis URL: ";
             return bad_url("max_connections must be a number from 1 to 65536");
     } else if (auto* const text = options.tls ? tls_text(options.tls_options, name) : nullptr) {
         if (value.empty() || value.find('\0') != std::string::npos)
-            return bad_url("a parameter of TLS is empty, or contains a NUL");
+            return bad_url((std::string(name) + " is empty, or contains a NUL").c_str());
         *text = std::move(value);
     } else if (options.tls && name == "verification") {
         if (value != "full" && value != "dangerously_disabled")

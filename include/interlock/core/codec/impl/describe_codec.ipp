@@ -61,6 +61,30 @@ template <class T>
     return (in.empty() && shape.empty()) || reading.fails("has bytes too many");
 }
 
+/// Compares the bytes of an encoding with others.
+struct SameSink {
+    std::string_view others;
+    bool same{true};
+    void append(char const* p, std::size_t n) noexcept
+    {
+        same = same && others.substr(0, n) == std::string_view{p, n};
+        others.remove_prefix(n < others.size() ? n : others.size());
+    }
+};
+
+/// Whether `value`, which was read from `bytes`, has all of their digits.
+template <class T>
+bool holds_all([[maybe_unused]] std::string_view bytes, [[maybe_unused]] T const& value)
+{
+    if constexpr (has_float<T>()) {
+        SameSink sink{bytes};
+        put(sink, value);
+        return sink.same;
+    } else {
+        return true;
+    }
+}
+
 template <class T>
 std::optional<T> decode_described(std::string_view in, Reading& reading)
 {
@@ -69,7 +93,7 @@ std::optional<T> decode_described(std::string_view in, Reading& reading)
         auto const header = header_of<T>();
         if (in.starts_with(header)) {
             auto rest = in.substr(header.size());
-            if (get(rest, *value) && rest.empty())
+            if (get(rest, *value) && rest.empty() && holds_all(in.substr(header.size()), *value))
                 return value;
             value.emplace();  // what is wrong with it is found out below
         }
@@ -184,6 +208,28 @@ bool merge_optional(StoredPart stored, T const& v, Merged& out, Reading& reading
     }
 }
 
+/// Whether `v`, in which there is no struct, is what a reader makes of `stored`, which has more digits.
+template <class T>
+bool is_rounded([[maybe_unused]] StoredPart stored, [[maybe_unused]] T const& v)
+{
+    if constexpr (has_float<T>()) {
+        T read{};
+        Reading reading{stored.value};
+        auto value = stored.value;
+        auto shape = stored.shape;
+        if (!read_as(shape, value, read, reading) || !reading.newer)
+            return false;
+        std::string before;
+        StringSink sink{before};
+        put(sink, read);
+        SameSink same{before};
+        put(same, v);
+        return same.same && same.others.empty();
+    } else {
+        return false;
+    }
+}
+
 template <class T>
 bool merge(StoredPart stored, T const& v, Merged& out, Reading& reading)
 {
@@ -209,9 +255,14 @@ bool merge(StoredPart stored, T const& v, Merged& out, Reading& reading)
         StringSink now_sink{now};
         put(before_sink, read);
         put(now_sink, v);
-        if (before != now)
+        if (before != now && known.unknown)
             return reading.fails(
                 "has changed, and is stored with members that this release does not know and would lose");
+        if (before != now)
+            out.add(v);
+        else
+            out.add(stored.shape, stored.value);
+    } else if (is_rounded(stored, v)) {
         out.add(stored.shape, stored.value);
     } else {
         out.add(v);

@@ -168,7 +168,7 @@ bool append_json_object(std::string& out, M const& value)
     boost::mp11::mp_for_each<described_members<M>>([&](auto member) {
         out += first ? "" : ",";
         first = false;
-        append_json_text(out, stored_name<M>(member.name));
+        append_json_text(out, name_in_store<M>(member));
         out += ':';
         good = good && append_json(out, value.*member.pointer);
     });
@@ -419,11 +419,43 @@ bool read_json_parts(Json const& json, M& value)
     } else {
         bool good = json.kind == Json::Kind::object;
         boost::mp11::mp_for_each<described_members<M>>([&](auto member) {
-            if (auto const* const part = json.find(stored_name<M>(member.name)))
+            if (auto const* const part = json.find(name_in_store<M>(member)))
                 good = good && read_json(*part, value.*member.pointer);
         });
         return good;
     }
+}
+
+/// The digits of a number that is whole although it is written with a fraction or an exponent, as `3.0` or
+/// `1e+14` is; nothing where it is not, or is too large for 64 bits.
+inline std::optional<std::string> whole_digits(std::string_view text)
+{
+    constexpr int most = 20;
+    std::string digits;
+    auto const exponent_at = std::min(text.find_first_of("eE"), text.size());
+    auto const point = std::min(text.find('.'), exponent_at);
+    int exponent = 0;
+    if (exponent_at < text.size()) {
+        auto const* begin = text.data() + exponent_at + 1;
+        begin += *begin == '+' ? 1 : 0;
+        if (std::from_chars(begin, text.data() + text.size(), exponent).ec != std::errc{})
+            return std::nullopt;
+    }
+    digits += text.substr(0, point);
+    if (point < exponent_at) {
+        auto fraction = text.substr(point + 1, exponent_at - point - 1);
+        fraction = fraction.substr(0, fraction.find_last_not_of('0') + 1);
+        digits += fraction;
+        exponent -= static_cast<int>(fraction.size());
+    }
+    for (; exponent < 0 && digits.ends_with('0') && digits.size() > 1; ++exponent)
+        digits.pop_back();
+    bool const zero = digits.find_first_not_of("-0") == std::string::npos;
+    if (!zero && (exponent < 0 || exponent > most))
+        return std::nullopt;
+    if (!zero)
+        digits.append(static_cast<std::size_t>(exponent), '0');
+    return digits;
 }
 
 template <class M>
@@ -445,8 +477,13 @@ bool read_json(Json const& json, M& value)
             std::is_floating_point_v<M>, M,
             std::conditional_t<std::is_signed_v<M>, std::int64_t, std::uint64_t>>;
         Number number{};
-        auto const* const last = json.text.data() + json.text.size();
-        auto const end = std::from_chars(json.text.data(), last, number);
+        std::optional<std::string> whole;
+        if constexpr (std::is_integral_v<M>)
+            if (json.kind == Json::Kind::number && json.text.find_first_of(".eE") != std::string::npos)
+                whole = whole_digits(json.text);
+        auto const& text = whole ? *whole : json.text;
+        auto const* const last = text.data() + text.size();
+        auto const end = std::from_chars(text.data(), last, number);
         value = static_cast<M>(number);
         return json.kind == Json::Kind::number && end.ptr == last && end.ec == std::errc{} &&
                static_cast<Number>(value) == number;

@@ -42,13 +42,31 @@ constexpr char const* json_misfit() noexcept
         return "is not null in JSON";
 }
 
+/// Whether the member is stored under `name`, or was before what is said of a base was asked for.
+template <class M, class D>
+bool find_name(D member, std::string_view name)
+{
+    auto const as = name_in_store<M>(member);
+    return as == name || (name == member.name && stored_name<M>(name) == name);
+}
+
+/// The member of an object that is stored for `member`, or null.
+template <class M, class D>
+Json const* find_member(Json const& json, D member)
+{
+    auto const* const part = json.find(name_in_store<M>(member));
+    if (part == nullptr && stored_name<M>(member.name) == member.name)
+        return json.find(member.name);
+    return part;
+}
+
 /// Whether `name` is stored under a name that `M` has a member for.
 template <class M>
 bool has_json_member(std::string_view name)
 {
     bool found = false;
     boost::mp11::mp_for_each<described_members<M>>(
-        [&](auto member) { found = found || stored_name<M>(member.name) == name; });
+        [&](auto member) { found = found || find_name<M>(member, name); });
     return found;
 }
 
@@ -65,7 +83,7 @@ bool read_json_object(Json const& json, M& value, Reading& reading)
         if (!good)
             return;
         using Member = std::remove_cvref_t<decltype(value.*member.pointer)>;
-        if (auto const* const part = json.find(stored_name<M>(member.name))) {
+        if (auto const* const part = find_member<M>(json, member)) {
             good = read_json_state(*part, value.*member.pointer, reading) || reading.within(member.name);
         } else if (newer && !is_optional<Member>::value) {
             // A member that is gone, and one that is new: it was renamed, or this is another type's state.
@@ -75,13 +93,34 @@ bool read_json_object(Json const& json, M& value, Reading& reading)
         }
     });
     reading.newer = reading.newer || newer;
+    reading.unknown = reading.unknown || newer;
     return good;
+}
+
+/// Whether `value`, which was read from `json`, has fewer digits.
+template <class M>
+bool is_rounded_json([[maybe_unused]] Json const& json, [[maybe_unused]] M const& value)
+{
+    if constexpr (std::is_same_v<M, float>) {
+        Json own;
+        own.kind = Json::Kind::number;
+        double mine = 0;
+        double stored = 0;
+        return append_json(own.text, value) && read_json(own, mine) && read_json(json, stored) &&
+               mine != stored;
+    } else {
+        return false;
+    }
 }
 
 template <class M>
 bool read_json_state(Json const& json, M& value, Reading& reading)
 {
     if constexpr (is_optional<M>::value) {
+        using Value = typename M::value_type;
+        static_assert(
+            !is_optional<Value>::value && !std::is_same_v<Value, std::monostate>,
+            "an optional of an optional, or of monostate, has no JSON: null would be both");
         if (json.kind != Json::Kind::null)
             return read_json_state(json, value.emplace(), reading);
         value.reset();
@@ -111,7 +150,10 @@ bool read_json_state(Json const& json, M& value, Reading& reading)
     } else if constexpr (Described<M>) {
         return read_json_object(json, value, reading);
     } else {
-        return read_json(json, value) || reading.fails(json_misfit<M>());
+        if (!read_json(json, value))
+            return reading.fails(json_misfit<M>());
+        reading.newer = reading.newer || is_rounded_json(json, value);
+        return true;
     }
 }
 
@@ -157,9 +199,8 @@ bool write_json_over(std::string& out, Json const& stored, M const& value, Readi
         boost::mp11::mp_for_each<described_members<M>>([&](auto member) {
             if (!good)
                 return;
-            auto const as = stored_name<M>(member.name);
-            name(as);
-            auto const* const part = stored.find(as);
+            name(name_in_store<M>(member));
+            auto const* const part = find_member<M>(stored, member);
             good = (part != nullptr ? write_json_over(out, *part, value.*member.pointer, reading)
                                     : write_json_state(out, value.*member.pointer, reading)) ||
                    reading.within(member.name);
@@ -180,12 +221,20 @@ bool write_json_over(std::string& out, Json const& stored, M const& value, Readi
             return write_json_state(out, value, reading);
         std::string was;
         std::string is;
-        if (!append_json(was, before) || !append_json(is, value) || was != is)
+        bool const same = append_json(was, before) && append_json(is, value) && was == is;
+        if (!same && !inner.unknown)
+            return write_json_state(out, value, reading);
+        if (!same)
             return reading.fails(
                 "has elements with members that this release does not know, and has changed");
         out += json_text(stored, true);
         return true;
     } else {
+        M before{};
+        if (read_json(stored, before) && is_rounded_json(stored, before) && before == value) {
+            out += stored.text;
+            return true;
+        }
         return write_json_state(out, value, reading);
     }
 }

@@ -56,15 +56,38 @@ INTERLOCK_DECL bool take_name(std::string_view& shape, std::uint32_t& hash, Read
     return true;
 }
 
+/// Takes a shape off the front of `shape`, which is a sound one. Whether its values have no bytes; where they
+/// have some, it need not take all.
+INTERLOCK_DECL bool take_shape_of_nothing(std::string_view& shape) noexcept
+{
+    if (shape.empty())
+        return false;
+    char const kind = shape.front();
+    shape.remove_prefix(1);
+    std::uint64_t count = 0;
+    if (kind == '-')
+        return true;
+    if ((kind != '(' && kind != '{') || !get_varint(shape, count))
+        return false;
+    for (; count > 0; --count) {
+        if (kind == '{')
+            shape.remove_prefix(shape.size() < 4 ? shape.size() : 4);
+        if (!take_shape_of_nothing(shape))
+            return false;
+    }
+    return true;
+}
+
 INTERLOCK_DECL bool take_size(
     std::string_view& in, std::string_view of, std::uint64_t& size, Reading& reading) noexcept
 {
-    // An element has at least one byte, so that a false number cannot make the reader allocate much. Only
-    // monostate has none, and its number is bounded here.
-    constexpr std::uint64_t most_empty = 1 << 20;
+    // Most elements have at least one byte, so that a false number cannot make the reader allocate much. A
+    // struct without members has none, nor has monostate, and their number is bounded here.
+    std::uint64_t const most_empty = of.starts_with('-') ? 1 << 20 : 1 << 16;
     if (!get_varint(in, size))
         return reading.fails(ends_early);
-    return size <= in.size() || (of.starts_with('-') && size <= most_empty) || reading.fails(ends_early);
+    return size <= in.size() || (size <= most_empty && take_shape_of_nothing(of)) ||
+           reading.fails(ends_early);
 }
 
 INTERLOCK_DECL bool take_flag(std::string_view& in, bool& engaged, Reading& reading) noexcept

@@ -97,17 +97,9 @@ public:
         return *found;
     }
 
-    friend bool operator==(JointState const& a, JointState const& b)
-        requires(can_compare<typename R::value_type>() && ...)
-    {
-        return a.state_.index() == b.state_.index() &&
-               std::visit(
-                   [&](auto const& state) {
-                       using T = std::remove_cvref_t<decltype(state)>;
-                       return surely_equal(state, const_cast<JointState&>(b).template as<T>());
-                   },
-                   a.state_);
-    }
+    /// For `surely_equal`.
+    static constexpr bool surely_comparable = (can_compare<typename R::value_type>() && ...);
+    bool surely_equals(JointState const& other) const { return surely_equal(state_, other.state_); }
 
 private:
     variant_type state_;

@@ -7,6 +7,7 @@
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/locks/store_of_locks.hpp>
+#include <interlock/core/detail/locks/wrong_options.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/context_access.hpp>
 #include <interlock/core/kit/lock_access.hpp>
@@ -34,7 +35,7 @@ Outcome<std::shared_ptr<Hold>> acquire_blocking(
 {
     auto const& runtime = table->runtime();
     if (!options.deadline.valid() || options.max_attempts < 1)
-        return Failure{Errc::invalid_argument, "acquire options out of range"};
+        return wrong_acquire_option(options);
     auto const deadline = options.deadline.end_of_call(runtime.now());
     bool const once = options.deadline.tries_once();
     if (auto failure = table->unfit(key, Deadline{deadline}))

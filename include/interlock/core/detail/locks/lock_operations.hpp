@@ -8,6 +8,7 @@
 
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
+#include <interlock/core/detail/locks/wrong_options.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/async_operation.hpp>
@@ -84,7 +85,8 @@ private:
                 return step();
         } else {
             if (!request_->deadline.valid() || request_->max_attempts < 1)
-                return fail(Failure{Errc::invalid_argument, "acquire options out of range"});
+                return fail(wrong_acquire_option(
+                    {.deadline = request_->deadline, .max_attempts = request_->max_attempts}));
             if (this->cancel_requested())
                 return fail(Errc::cancelled);
             if (polled_ && this->runtime().now() >= deadline_)

@@ -31,6 +31,7 @@
 #include <interlock/core/detail/locks/removal.hpp>
 #include <interlock/core/detail/locks/renewals.hpp>
 #include <interlock/core/detail/locks/table_hold.hpp>
+#include <interlock/core/detail/locks/wrong_options.hpp>
 #include <interlock/core/lock.hpp>
 #include <interlock/core/observer.hpp>
 
@@ -59,11 +60,7 @@ class LockTable : public std::enable_shared_from_this<LockTable<R>>, private Loc
 public:
     /// `store` must live as long as the table.
     LockTable(LockStore& store, R runtime, LockStoreTraits traits, LockOptions options)
-        : Base(store, std::move(runtime), traits, options),
-          options_good_(
-              options.ttl.valid() && options.drift >= 0 && options.drift < 0.5 &&
-              options.margin.count() >= 0 && options.poll.valid() && options.max_attempts >= 1 &&
-              options.hand_on_count >= 0 && options.holder.valid())
+        : Base(store, std::move(runtime), traits, options), wrong_option_(wrong_option(options))
     {
         for (auto& shard : this->lines_.shards())
             shard.alarm.table = this;
@@ -241,8 +238,8 @@ private:
     }
     void removal_ends() noexcept;
 
-    bool const options_good_;
-    std::string place_;  // of the store, for the observer
+    char const* const wrong_option_;  // null: none is
+    std::string place_;               // of the store, for the observer
     std::atomic<bool> verified_{false};
     std::mutex removals_mutex_;  // of the next two
     std::condition_variable removals_ended_;

@@ -45,10 +45,8 @@ std::optional<Failure> LockTable<R>::unfit(Key const& key, Deadline deadline)
     if (this->forked())
         return Failure{
             Errc::misconfigured, "this lock service was made before a fork; make a new one in the child"};
-    if (!options_good_)
-        return Failure{
-            Errc::invalid_argument,
-            "lock options out of range (ttl must be from 50 ms to 24 h, a holder of 112 bytes at most)"};
+    if (wrong_option_ != nullptr)
+        return Failure{Errc::invalid_argument, std::string{"lock options: "} + wrong_option_};
     if (auto valid = key.validate(); !valid)
         return std::move(valid).failure();
     if (this->traits_.fences == FenceCheck::required) {
