@@ -198,61 +198,6 @@ inline std::optional<SubscriptionMachine::Action> SubscriptionMachine::deliver(T
     return action;
 }
 
-/// What is to be done for streams that go on.
-inline std::optional<SubscriptionMachine::Action> SubscriptionMachine::replay(
-    TimePoint now, bool may_deliver, TimePoint& until)
-{
-    if (resuming_ == 0)
-        return std::nullopt;
-    for (auto it = parked_.begin(); it != parked_.end();) {
-        auto& [name, stream] = *it;
-        if (!stream.record.resume || stream.reading || stream.running) {
-            ++it;
-        } else if (stream.events.empty() && stream.covered && stream.record.number > stream.skipped_to) {
-            tell({.kind = SubscriptionNotice::Kind::unparked, .stream = name});
-            it = parked_.erase(it);
-            --resuming_;
-            urgent_ = true;
-            changed(now);
-            until = now;  // there is something to write
-        } else {
-            if (auto action = replay(stream, now, may_deliver, until))
-                return action;
-            ++it;
-        }
-    }
-    return std::nullopt;
-}
-
-inline std::optional<SubscriptionMachine::Action> SubscriptionMachine::replay(
-    ParkedStream& stream, TimePoint now, bool may_deliver, TimePoint& until)
-{
-    if (now < stream.not_before) {
-        until = std::min(until, stream.not_before);
-        return std::nullopt;
-    }
-    Action action;
-    if (stream.events.empty()) {
-        stream.reading = true;
-        stream.as_of = read_;
-        action.kind = Action::Kind::read_stream;
-        action.stream = Key{stream.record.stream};
-        action.after = stream.record.number - 1;
-        action.limit = terms_.batch;
-        return action;
-    }
-    if (!may_deliver)
-        return std::nullopt;
-    stream.running = true;
-    ++stream.tries;
-    running_.emplace(++last_ticket_, Running{stream.record.stream, true, 0});
-    action.kind = Action::Kind::deliver;
-    action.ticket = last_ticket_;
-    action.event = &stream.events.front();
-    action.attempt = stream.tries;
-    return action;
-}
-
 // ---- the lease ----------------------------------------------------------------------------------
 
 inline void SubscriptionMachine::acquired(Outcome<Found> found, TimePoint now, std::uint64_t random)
@@ -440,37 +385,6 @@ inline void SubscriptionMachine::merge(Found found)
     for (auto const& asked : found->value.parked)
         if (auto const it = parked_.find(asked.stream); it != parked_.end() && asked.resume)
             go_on_with(it->second, asked);
-}
-
-inline void SubscriptionMachine::go_on_with(ParkedStream& stream, Parked const& asked)
-{
-    if (asked.number < stream.record.number)
-        return;
-    if (stream.record.resume) {
-        if (asked.number > stream.record.number)
-            give_up(stream, asked.number);
-        return;
-    }
-    stream.record.resume = true;
-    stream.record.number = asked.number;
-    stream.record.attempts = asked.attempts;
-    stream.covered = false;
-    stream.tries = stream.failures = 0;
-    stream.not_before = TimePoint::min();
-    ++resuming_;
-    notices_.push_back({SubscriptionNotice::Kind::resumed, asked.stream, asked.number, asked.position});
-}
-
-/// Of a stream that goes on already, what is before `number` is not tried again. An attempt that runs ends by
-/// itself.
-inline void SubscriptionMachine::give_up(ParkedStream& stream, std::int64_t number)
-{
-    stream.record.number = number;
-    stream.record.attempts = 0;
-    stream.tries = stream.failures = 0;
-    stream.not_before = TimePoint::min();
-    while (!stream.running && !stream.events.empty() && stream.events.front().number < number)
-        stream.events.pop_front();
 }
 
 // ---- what was read ------------------------------------------------------------------------------
