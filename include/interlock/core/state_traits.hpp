@@ -109,9 +109,12 @@ auto tie_members(K& key, L<D...>)
 }
 }  // namespace detail
 
-/// For a struct whose members are its parts: the bytes are those of a tuple of the members.
+/// For a struct whose members are its parts: the bytes are those of a tuple of the members. A class that has
+/// some of them described as protected or private needs `KeyTraits` of its own: without those, two keys would
+/// be one.
 template <class K>
-    requires(detail::Described<K> && !std::convertible_to<K const&, std::string_view>)
+    requires(
+        detail::Described<K> && detail::all_public<K>() && !std::convertible_to<K const&, std::string_view>)
 struct KeyTraits<K> {
     static std::string encode(K const& key)
     {

@@ -371,6 +371,12 @@ TEST_CASE("the == of a user's class alone does not make states equal", "[core][s
     CHECK_FALSE(detail::surely_equal(a, b));  // equal, but that cannot be told
 }
 
+TEST_CASE("a class with a part that nobody may read is no key by itself", "[core][state_traits]")
+{
+    STATIC_REQUIRE(KeyType<Part>);
+    STATIC_REQUIRE_FALSE(KeyType<Closed>);
+}
+
 TEST_CASE("states are compared to the last part of their members", "[core][state_traits]")
 {
     Times const one{"t", {}, {}, {{"a", 0.0}}, 1, {}};

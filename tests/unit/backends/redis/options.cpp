@@ -98,6 +98,9 @@ TEST_CASE("a bad redis URL is refused without a word of its password", "[redis][
           "rediss://h?ca_file=a%00b",
           "rediss://h?verification=none",
           "rediss://h?certificate_file=/c",
+          "redis://h?db=1&db=1",
+          "redis://h/1?db=2",
+          "unix:///s?prefix=a:&prefix=b:",
           "unix:///s?verification=full"}) {
         CAPTURE(url);
         auto const parsed = Options::parse(url);
@@ -115,6 +118,18 @@ TEST_CASE("a bad redis URL is refused without a word of its password", "[redis][
         CHECK_THROWS_AS(redis::Client{url}, Error);
     }
     CHECK(Options::parse(std::string("redis://h\0x", 11)).errc() == Errc::invalid_argument);
+}
+
+TEST_CASE("a redis URL says everything once", "[redis][options]")
+{
+    auto const text = [](std::string_view url) {
+        return std::string(Options::parse(url).failure().detail());
+    };
+    CHECK(text("redis://h/1?db=2") == "redis URL: db is said twice");
+    CHECK(text("redis://h?name_space=a&db=1&name_space=b") == "redis URL: name_space is said twice");
+    CHECK(text("rediss://h?ca_file=") == "redis URL: ca_file is empty, or contains a NUL");
+    CHECK_THAT(text("redis://::1"), Catch::Matchers::ContainsSubstring("brackets"));
+    CHECK(Options::parse("unix:///s/1?db=2").value().database == 2);
 }
 
 TEST_CASE("redis options out of range are refused before any connection", "[redis][options]")

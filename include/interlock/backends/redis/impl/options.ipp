@@ -7,10 +7,12 @@
 #include <interlock/backends/redis/options.hpp>
 #include <interlock/core/kit/net/url.hpp>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -162,12 +164,20 @@ inline constexpr char const* begins_url_failures = "redis URL: ";
     options.password = std::move(url.password);
     if (auto place = detail::read_place(url, options); !place)
         return std::move(place).failure();
+    std::vector<std::string_view> given;
+    if (url.scheme != "unix" && url.path.size() > 1)
+        given.emplace_back("db");
     while (!url.query.empty()) {
         auto parameter = url.next_parameter(detail::begins_url_failures);
         if (!parameter)
             return std::move(parameter).failure();
+        auto const name = parameter->name;
         if (auto known = detail::read_parameter(*std::move(parameter), options); !known)
             return std::move(known).failure();
+        // One of them would be passed over, and data found in another place than the one that was meant.
+        if (std::find(given.begin(), given.end(), name) != given.end())
+            return detail::bad_url((std::string(name) + " is said twice").c_str());
+        given.push_back(name);
     }
     if (auto valid = options.validate(); !valid)
         return std::move(valid).failure();

@@ -139,8 +139,8 @@ INTERLOCK_DECL char const* Url::split_host(std::string_view authority)
         return "the host has a blank";
     // The port is not quoted: with an '@' forgotten it would be the password.
     if (digits && !detail::parse_number<std::uint16_t>(*digits, 1, 65535, port.emplace()))
-        return "the port must be a number from 1 to 65535; in a password '/' is written %2F, '?' %3F and "
-               "'@' %40";
+        return "the port must be a number from 1 to 65535; an IPv6 address stands in brackets; in a password "
+               "'/' is written %2F, '?' %3F and '@' %40";
     return nullptr;
 }
 
