@@ -14,6 +14,7 @@
 
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
 
 #include "support/catch.hpp"
 #include "support/states.hpp"
@@ -235,6 +236,82 @@ TEST_CASE(
         CHECK(ended);
         CHECK(store.quantity() == 3);
     }
+}
+
+// The store refuses what one asks for, and is slow to answer when it is asked again.
+class Refusing : public BlockingRepository<Memory> {
+public:
+    struct Story {
+        std::atomic<int> asked{0};
+        Gate second;
+    };
+    Refusing() : BlockingRepository(Memory{}), story(std::make_shared<Story>())
+    {
+        inner().insert(Stock{"x", 1}).value();
+    }
+    using BlockingRepository::carry_out;
+    Outcome<Grant> carry_out(verb::Create const& create, Deadline deadline) const
+    {
+        return answer(create, deadline);
+    }
+    Outcome<GrantAndState<Stock>> carry_out(verb::CreateAndLoad<Stock> const& create, Deadline deadline) const
+    {
+        return answer(create, deadline);
+    }
+
+    std::shared_ptr<Story> story;
+
+private:
+    template <class Verb>
+    Outcome<typename Verb::answer> answer(Verb const& verb, Deadline deadline) const
+    {
+        if (++story->asked == 1)
+            return Failure{Errc::unavailable, "NOREPLICAS"};
+        story->second.pass();
+        return BlockingRepository::carry_out(verb, deadline);
+    }
+};
+
+TEST_CASE("who waits behind one that asks again hears what the store has said", "[core][combining][patience]")
+{
+    auto const hears = [](auto const& of_store, auto const& call) {
+        std::jthread const leader{[&] { static_cast<void>(call(Deadline{60s})); }};
+        CHECK(of_store.story->second.wait_for(1));
+        auto const outcome = call(Deadline{500ms});
+        INFO(outcome.message());
+        CHECK(outcome.errc() == Errc::deadline_exceeded);
+        CHECK(outcome.cause() == Errc::unavailable);
+        CHECK(outcome.detail().find("NOREPLICAS") != std::string::npos);
+        of_store.story->second.open();
+    };
+    Refusing const store;
+    TransactionService const service{SetNxLock{}, store};
+    hears(store, [&](Deadline deadline) {
+        return service.try_do_in_transaction("x", add_one, {.deadline = deadline});
+    });
+    // The others hear no more of it once the one in front has begun.
+    Refusing const other;
+    TransactionService const serving{SetNxLock{}, other};
+    Gate runs;
+    std::jthread const leader{
+        [&] { serving.do_in_transaction("x", [&](Stock&) { runs.pass(); }, {.deadline = 60s}); }};
+    CHECK(other.story->second.wait_for(1));
+    other.story->second.open();
+    CHECK(runs.wait_for(1));
+    auto const outcome = serving.try_do_in_transaction("x", add_one, {.deadline = 500ms});
+    INFO(outcome.message());
+    CHECK(outcome.errc() == Errc::deadline_exceeded);
+    CHECK(outcome.detail().find("NOREPLICAS") == std::string::npos);
+    runs.open();
+
+    Refusing const locked;
+    LockStateService const locks{locked};
+    hears(locked, [&](Deadline deadline) {
+        return locks
+            .async_acquire_outcome(
+                "x", Wait::until_deadline, AcquireOptions{.deadline = deadline}, asio::use_future)
+            .get();
+    });
 }
 
 TEST_CASE("no call waits for another caller's callable", "[core][combining][patience]")

@@ -208,7 +208,7 @@ private:
         if (std::exchange(self_.asked, may) == may)
             return;
         in_line(now(), [&](Line& line, auto&) {
-            may ? line.may_ask(self_, pending_reason_of(*this)) : line.may_not_ask(this);
+            may ? line.may_ask(self_, pending_reason_of(*this)) : line.may_not_ask(self_, this);
         });
     }
 

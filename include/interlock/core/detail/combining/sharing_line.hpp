@@ -73,7 +73,7 @@ struct SharingMember : QueueHook {
     bool late{false};          // gets no value any more: it leads when its turn comes
     bool single{false};        // shares with nobody when it leads
     bool records{false};       // what it commits may bring events, its own and those of others
-    bool doubted{false};       // as a leader: the begin of one before it was refused
+    bool doubted{false};       // as a leader: others have heard something of a begin that has not succeeded
     bool asked{false};         // as a leader: others may ask what its begin waits for
     bool present{false};       // counted in its group, from when it comes until it is out
     TimePoint began_at{};      // as a leader: when its operation began ...
@@ -157,6 +157,7 @@ struct SharingGroup {
     IntrusiveQueue<SharingMember> queue;
     SharingMember* leader{nullptr};
     PendingReason pending{};         // why the begin of the leader has not ended
+    std::optional<Failure> waited;   // likewise, as it was known when the leader went to work on it again
     int present{0};                  // members, with those that were left behind
     std::optional<Failure> refused;  // what the store said last to one that led, if that was no success
     bool begin_refused{false};       // and it said so of a begin, not of a commit
@@ -198,25 +199,32 @@ public:
     /// The leader has begun: what the store said of a begin before is over.
     void begun() noexcept
     {
+        group_.waited.reset();
         if (std::exchange(group_.begin_refused, false))
             group_.refused.reset();
     }
     /// Others may ask from now on why the begin of `member` has not ended, if it leads.
     void may_ask(Member const& member, PendingReason begin) noexcept
     {
-        if (leads(member))
-            group_.pending = begin;
+        if (!leads(member))
+            return;
+        group_.pending = begin;
+        group_.waited.reset();
     }
-    /// They may not any more.
-    void may_not_ask(void const* whom) noexcept
+    /// They may not any more. What is known now is what they hear until `begun`.
+    void may_not_ask(Member& member, void const* whom) noexcept
     {
-        if (group_.pending.whom == whom)
-            group_.pending = {};
+        if (group_.pending.whom != whom)
+            return;
+        member.doubted |= keep_said(group_.waited, group_.pending.reason());
+        group_.pending = {};
     }
     /// What the leader's begin waits for, as it is said to others; `ok`: nothing is known.
     Failure waited_for() const
     {
-        return group_.pending ? said_to_others(group_.pending.reason()) : Failure{Errc::ok};
+        if (group_.pending)
+            return said_to_others(group_.pending.reason());
+        return group_.waited ? *group_.waited : Failure{Errc::ok};
     }
     /// When somebody else takes the leader's place.
     TimePoint leader_due() const noexcept
@@ -245,7 +253,7 @@ protected:
         group_.pending = {};
         member.progress(now_);
         member.phase = Phase::leading;
-        member.doubted = group_.begin_refused;
+        member.doubted = group_.begin_refused || group_.waited;
     }
 
     /// It has to run again, and that counts as no attempt.
