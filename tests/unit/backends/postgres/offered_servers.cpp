@@ -207,6 +207,28 @@ TEST_CASE("why nobody answers is told, in words that name nobody", "[postgres][o
     CHECK_THAT(
         loaded("postgresql://ann@/shop?host=/nonesuch").detail(),
         ContainsSubstring(": No such file or directory"));
+    // What stands in the URL is named, without its value.
+    for (auto const& [setting, says] : std::vector<std::pair<std::string, std::string>>{
+             {"sslmode=hunter2", "invalid sslmode value"},
+             {"port=77777", "invalid port number"},
+             {"service=hunter2", "definition of service"},
+             {"port=1,2", "could not match"}}) {
+        CAPTURE(setting);
+        auto const refused = loaded(("postgresql://ann@127.0.0.1/shop?" + setting).c_str());
+        CHECK(refused.errc() == Errc::misconfigured);
+        CHECK_THAT(refused.detail(), ContainsSubstring("refuses the connection: " + says));
+        CHECK_THAT(refused.detail(), !ContainsSubstring("hunter2"));
+    }
+    PostgresServer const& server = interlock_test::postgres_server();
+    for (auto const& [setting, says] : std::vector<std::pair<std::string, std::string>>{
+             {"channel_binding=require", "channel binding required"},
+             {"target_session_attrs=standby", "server is not in hot standby mode"},
+             {"target_session_attrs=read-only", "session is not read-only"}}) {
+        CAPTURE(setting);
+        auto const refused = loaded((server.tcp_url() + "?" + setting).c_str());
+        CHECK(refused.errc() == Errc::misconfigured);
+        CHECK_THAT(refused.detail(), ContainsSubstring("refuses the connection: " + says));
+    }
 }
 
 TEST_CASE("a password may have any characters", "[postgres][offered]")

@@ -290,6 +290,42 @@ TEST_CASE("a setting that cannot be made is refused by its name", "[postgres][se
     CHECK(audited.actors() == "bob");
 }
 
+TEST_CASE("an operation that changes the encoding of texts stores none in it", "[postgres][settings]")
+{
+    Bench const bench;
+    auto const table = bench.pool.options().name_space + "_labels";
+    postgres_server().command(
+        "CREATE TABLE " + table + " (sku text PRIMARY KEY, quantity int, version bigint NOT NULL)");
+    postgres::StateRepository<Stock> const labels{bench.pool, {.table = table, .key = "sku"}};
+    std::string const key = "\xC3\xBC";
+    REQUIRE(labels.insert(Stock{key, 0}));
+    Service const service{PessimisticRowLock{}, labels};
+    for (char const* statement :
+         {"SET LOCAL client_encoding = 'LATIN1'", "SET NAMES 'SQL_ASCII'",
+          "SELECT set_config('client_encoding', 'WIN1252', true)"}) {
+        CAPTURE(statement);
+        int runs = 0;
+        auto const set = [&](Stock& s, Transaction& tx) {
+            ++runs;
+            tx.exec(statement);
+            s.quantity = 7;
+        };
+        auto const refused = service.try_do_in_transaction(OperationId{statement}, key, set);
+        CHECK(refused.errc() == Errc::invalid_argument);
+        CHECK_THAT(refused.detail(), Catch::Matchers::ContainsSubstring("client_encoding"));
+        CHECK(runs == 1);
+        CHECK(labels.load(key).value().value.quantity == 0);
+        auto const and_back = [&](Stock& s, Transaction& tx) {
+            tx.exec(statement);
+            tx.exec("SET LOCAL client_encoding = 'UTF8'");
+            ++s.quantity;
+            s.quantity = 0;
+        };
+        CHECK(service.try_do_in_transaction(OperationId{statement}, key, and_back));
+    }
+    CHECK(bench.pool.connection_count() <= 2);
+}
+
 TEST_CASE("what a text may leave in its session", "[postgres][settings]")
 {
     using postgres::detail::Leaves;

@@ -64,6 +64,8 @@ public:
     bool idle() const noexcept;
     /// In a transaction that has not failed.
     bool in_transaction() const noexcept;
+    /// Whether texts are UTF-8 in this session, as they are unless a statement of the user's has said else.
+    bool is_utf8() const noexcept;
     int pid() const noexcept { return pid_; }
     int server_version() const noexcept;
     int socket() const noexcept;

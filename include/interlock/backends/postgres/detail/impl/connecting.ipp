@@ -124,9 +124,20 @@ INTERLOCK_DECL Failure client_failure(PGconn* connection, std::string const& end
         return failed(
             Errc::misconfigured, {"postgres: ", endpoint, " refuses the connection: no password supplied"});
     std::string_view const said = PQerrorMessage(connection);
-    for (std::string_view never : {"certificate", "does not support SSL", "SSL error", "invalid "})
+    auto const refused = [&](std::string_view why) {
+        return failed(Errc::misconfigured, {"postgres: ", endpoint, " refuses the connection: ", why});
+    };
+    // What stands in the URL, up to the value, which may be a secret.
+    if (auto const at = said.find("invalid "); at != std::string_view::npos) {
+        auto const words = said.substr(at);
+        return refused(words.substr(0, words.find_first_of(":\"\n")));
+    }
+    for (std::string_view never :
+         {"certificate", "does not support SSL", "SSL error", "channel binding required",
+          "doesn't support GSSAPI encryption", "definition of service", "could not match",
+          "server is not in hot standby mode", "session is not read-only"})
         if (said.find(never) != std::string_view::npos)
-            return failed(Errc::misconfigured, {"postgres: ", endpoint, " refuses the connection: ", never});
+            return refused(never);
     auto const is_on = [&](char const* parameter) {
         char const* const value = PQparameterStatus(connection, parameter);
         return value != nullptr && std::string_view{value} == "on";
@@ -141,7 +152,7 @@ INTERLOCK_DECL Failure client_failure(PGconn* connection, std::string const& end
     // What the system says, in words that name nobody.
     for (std::string_view why :
          {"Connection refused", "could not translate host name", "No such file or directory",
-          "No route to host", "Network is unreachable", "Permission denied"})
+          "No route to host", "Network is unreachable", "Permission denied", "GSSAPI encryption required"})
         if (said.find(why) != std::string_view::npos)
             return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, ": ", why});
     return failed(Errc::unavailable, {"postgres: no connection to ", endpoint});

@@ -163,6 +163,12 @@ INTERLOCK_DECL bool Connection::in_transaction() const noexcept
     return is_open() && PQtransactionStatus(connection_) == PQTRANS_INTRANS;
 }
 
+INTERLOCK_DECL bool Connection::is_utf8() const noexcept
+{
+    char const* const encoding = PQparameterStatus(connection_, "client_encoding");
+    return encoding != nullptr && std::string_view{encoding} == "UTF8";
+}
+
 INTERLOCK_DECL int Connection::server_version() const noexcept
 {
     return PQserverVersion(connection_);

@@ -285,6 +285,11 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit(
         return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent to postgres");
     if (!session_ || !session_->is_open())
         return failed(Errc::unavailable, "postgres: the connection is lost; nothing was committed");
+    if (used_ && !session_->is_utf8())
+        return failed(
+            Errc::invalid_argument,
+            "postgres: the operation has set client_encoding, and keys and states are sent as UTF-8; it must "
+            "set it back");
     auto const prepared = store_->prepare_events(
         *known_, changes, [&](Batch const& batch) { return ask_before(batch, until); });
     if (!prepared)
