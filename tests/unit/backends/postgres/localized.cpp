@@ -2,6 +2,7 @@
 
 // A server and a client library that speak German: what a failure is goes by its code, in every language.
 
+#include <interlock/backends/postgres/detail/connecting.hpp>
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
