@@ -8,6 +8,7 @@
 // `Reordered`, `Retyped`, `Extended`) try to read them. Nothing may be read wrongly, and nothing may be
 // allocated for a false length.
 
+#include <interlock/backends/memory/state_repository.hpp>
 #include <interlock/core/state_traits.hpp>
 
 #include <boost/describe/class.hpp>
@@ -369,6 +370,26 @@ TEST_CASE("the == of a user's class alone does not make states equal", "[core][s
     CHECK_FALSE(detail::surely_equal(a, b));
     a.set(1);
     CHECK_FALSE(detail::surely_equal(a, b));  // equal, but that cannot be told
+}
+
+struct Tree {
+    std::string id;
+    std::vector<Tree> branches;
+};
+BOOST_DESCRIBE_STRUCT(Tree, (), (id, branches))
+
+TEST_CASE("a struct within itself has no stored form by itself, and is compared", "[core][state_traits]")
+{
+    STATIC_REQUIRE_FALSE(StorableState<Tree>);
+    STATIC_REQUIRE(StorableState<std::pair<Line, std::vector<Line>>>);
+    Tree const tree{"a", {{"b", {}}, {"c", {{"d", {}}}}}};
+    auto other = tree;
+    CHECK(detail::surely_equal(tree, other));
+    other.branches[1].branches[0].id = "e";
+    CHECK_FALSE(detail::surely_equal(tree, other));
+    memory::StateRepository<Tree> const trees;
+    static_cast<void>(trees.insert(tree).value());
+    CHECK(trees.load("a").value().value.branches.size() == 2);
 }
 
 TEST_CASE("a class with a part that nobody may read is no key by itself", "[core][state_traits]")

@@ -46,6 +46,16 @@
 /// **Bounds.** Elements without bytes, as of a struct without members, are at most 65,536 in a vector (of
 /// `std::monostate` 1,048,576): more of them are written, and are then `corrupt_state`.
 ///
+/// **What has no stored form by itself.** A class that describes members or bases as protected or private, and
+/// one with a member that hides one of a base: some of their parts would be left out. A struct within itself,
+/// as in a tree: its shape would have no end. Members of other types, such as maps, variants and times.
+/// `StorableState` is false for these, and `StateTraits` of their own give them a stored form. In memory all
+/// of them may be states as they are.
+///
+/// **What is not described is not stored.** Nobody can see that a member was left out of the description, so
+/// it has its default value after each load. An operation that changes nothing but such a member has changed
+/// nothing, and nothing is written.
+///
 /// **Does not guarantee.** Reading a shape that lacks a member and has an unknown one at once: that is what a
 /// renamed member looks like, or another type, and reading it would lose a value without a word. It is
 /// refused; `MemberHistory` says which members are the same, or are gone. Nobody outside of the library names

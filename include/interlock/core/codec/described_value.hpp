@@ -108,20 +108,29 @@ struct is_tuple<std::tuple<T...>> : std::true_type {};
 template <class A, class B>
 struct is_tuple<std::pair<A, B>> : std::true_type {};
 
-template <class Tuple, std::size_t... I>
+/// The structs that a type is a part of. A struct within itself, as in a tree, has no shape that ends.
+template <class... T>
+struct Around {};
+template <class T, class Outer>
+constexpr bool codable_within() noexcept;
+
+template <class Tuple, class Outer, std::size_t... I>
 constexpr bool tuple_codable(std::index_sequence<I...>) noexcept
 {
-    return (codable<std::tuple_element_t<I, Tuple>>() && ...);
+    return (codable_within<std::tuple_element_t<I, Tuple>, Outer>() && ...);
 }
 
 /// The type of the member of `T` that `D` describes.
 template <class T, class D>
 using member_type = std::remove_cvref_t<decltype(std::declval<T&>().*D::pointer)>;
 
-template <class T, template <class...> class L, class... D>
-constexpr bool members_codable(L<D...>) noexcept
+template <class T, class... Outer, template <class...> class L, class... D>
+constexpr bool members_codable(Around<Outer...>, L<D...>) noexcept
 {
-    return (codable<member_type<T, D>>() && ...);
+    if constexpr ((std::is_same_v<T, Outer> || ...))
+        return false;
+    else
+        return (codable_within<member_type<T, D>, Around<T, Outer...>>() && ...);
 }
 
 /// The name under which the member `name` of `T` is stored.
@@ -198,22 +207,28 @@ constexpr bool has_no_bytes() noexcept
         return false;
 }
 
-template <class T>
-constexpr bool codable() noexcept
+template <class T, class Outer>
+constexpr bool codable_within() noexcept
 {
     if constexpr (
         std::is_same_v<T, std::string> || std::is_integral_v<T> || std::is_floating_point_v<T> ||
         std::is_enum_v<T> || std::is_same_v<T, std::monostate>)
         return !std::is_same_v<T, long double>;
     else if constexpr (is_optional<T>::value || is_vector<T>::value)
-        return codable<typename T::value_type>();
+        return codable_within<typename T::value_type, Outer>();
     else if constexpr (is_tuple<T>::value)
-        return tuple_codable<T>(std::make_index_sequence<std::tuple_size_v<T>>{});
+        return tuple_codable<T, Outer>(std::make_index_sequence<std::tuple_size_v<T>>{});
     else if constexpr (Described<T>)
         return all_public<T>() && names_differ(described_members<T>{}) &&
-               members_codable<T>(described_members<T>{}) && std::is_default_constructible_v<T>;
+               members_codable<T>(Outer{}, described_members<T>{}) && std::is_default_constructible_v<T>;
     else
         return false;
+}
+
+template <class T>
+constexpr bool codable() noexcept
+{
+    return codable_within<T, Around<>>();
 }
 
 // ---- schema ---------------------------------------------------------------------------------------------
