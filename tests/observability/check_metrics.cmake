@@ -36,7 +36,7 @@ has(interlock_transaction_duration_seconds histogram
 has(interlock_transaction_duration_seconds histogram
     "${locked},operation=\"sell\",error_type=\"user_exception\"" 1)
 has(interlock_transaction_duration_seconds histogram "${optimistic}" 1)
-has(interlock_transaction_attempts histogram "${optimistic}" 3)
+has(interlock_transaction_attempts histogram "${optimistic}" 4)
 has(interlock_retries_total counter "policy=\"optimistic_versioning\",reason=\"version_conflict\"" 1)
 has(interlock_lock_wait_seconds histogram "phase=\"local_queue\",result=\"ok\"" "[1-9][0-9]*")
 has(interlock_lock_wait_seconds histogram "phase=\"store\",result=\"ok\"" "[1-9][0-9]*")

@@ -49,6 +49,9 @@ void sell(PrometheusObserver& metrics)
     } catch (std::runtime_error const&) {
     }
     static_cast<void>(optimistic.try_do_in_transaction("sku-1", [](Stock& s) { ++s.quantity; }));
+    // One label that is no UTF-8, and Prometheus takes nothing of all this.
+    CallOptions const odd{.name = "sell \xff \"x\"\n"};
+    static_cast<void>(optimistic.try_do_in_transaction("sku-1", [](Stock& s) { ++s.quantity; }, odd));
 }
 
 void hold_locks(PrometheusObserver& metrics)

@@ -216,6 +216,11 @@ def check_connections(service):
         answer = connection.getresponse()
         answer.read()
         expect(answer.status == 200 and not answer.will_close, "the connection was closed")
+    for path, status in (("/health", 200), ("/payments", 405), ("/nothing", 404)):
+        connection.request("HEAD", path)  # a body would be read as the next answer
+        answer = connection.getresponse()
+        expect(answer.status == status and int(answer.headers["Content-Length"]) > 0, f"HEAD {path}")
+        expect(answer.read() == b"", f"HEAD {path} has a body")
     with socket.create_connection(("127.0.0.1", service.port)) as other:
         other.sendall(b"\x00\x01 what?\r\n\r\n")
         expect(other.recv(100) == b"", "no HTTP was answered")

@@ -156,9 +156,11 @@ asio::awaitable<Response> Api::route(Request const& request, std::string& patter
     pattern = is_account ? "/accounts/{id}" : target;
 
     bool const is_post = target == "/payments" || target == "/transfers" || target == "/unplug";
-    if (request.method() != (is_post ? http::verb::post : http::verb::get)) {
+    // To HEAD the server sends what it would send to GET, without the body.
+    auto const method = request.method() == http::verb::head ? http::verb::get : request.method();
+    if (method != (is_post ? http::verb::post : http::verb::get)) {
         auto answer = refusal(405, "method_not_allowed", "This is not what can be done here.");
-        answer.set(http::field::allow, is_post ? "POST" : "GET");
+        answer.set(http::field::allow, is_post ? "POST" : "GET, HEAD");
         co_return answer;
     }
     if (target == "/payments")

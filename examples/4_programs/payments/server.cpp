@@ -98,6 +98,8 @@ asio::awaitable<void> Server::serve(Stream stream)
         answer.set(http::field::date, http_date());
         answer.keep_alive(goes_on);
         answer.prepare_payload();
+        if (!error && parser.get().method() == http::verb::head)
+            answer.body().clear();  // its length stays; a body would be read as the next answer
         stream.expires_after(10s);
         co_await http::async_write(stream, answer, asio::redirect_error(asio::use_awaitable, error));
         goes_on = goes_on && !error;

@@ -32,15 +32,16 @@ std::string etag(il::Version version)
     return fmt::format("\"{}\"", version);
 }
 
-/// The version in an entity tag of ours; nothing: it is none.
+/// The version in an entity tag of ours; nothing: it is none. `"01"` is another tag than `"1"`.
 std::optional<il::Version> version_of(std::string_view tag)
 {
+    auto const whole = tag;
     if (tag.size() < 3 || tag.front() != '"' || tag.back() != '"')
         return std::nullopt;
     tag = tag.substr(1, tag.size() - 2);
     il::Version version{};
     auto const end = std::from_chars(tag.data(), tag.data() + tag.size(), version);
-    if (end.ec != std::errc{} || end.ptr != tag.data() + tag.size())
+    if (end.ec != std::errc{} || version <= il::no_version || etag(version) != whole)
         return std::nullopt;
     return version;
 }
@@ -164,16 +165,18 @@ asio::awaitable<Response> Page::answer(Request const& request) const
 {
     constexpr std::string_view root = "/seats";
     std::string_view const target{request.target().data(), request.target().size()};
-    if (target == root && request.method() == http::verb::get)
+    // To HEAD goes what would go to GET, without the body: see serve().
+    auto const method = request.method() == http::verb::head ? http::verb::get : request.method();
+    if (target == root && method == http::verb::get)
         co_return co_await all();
-    if (!target.starts_with("/seats/"))
+    if (!target.starts_with("/seats/") || target == "/seats/")
         co_return problem(http::status::not_found, "there is only /seats");
     std::string const id{target.substr(root.size() + 1)};
-    if (request.method() == http::verb::get) {
+    if (method == http::verb::get) {
         auto const tag = request[http::field::if_none_match];
         co_return co_await one(id, {tag.data(), tag.size()});
     }
-    if (request.method() == http::verb::put)
+    if (method == http::verb::put)
         co_return co_await take(id, request);
     co_return problem(http::status::method_not_allowed, "GET or PUT");
 }
@@ -190,6 +193,8 @@ asio::awaitable<void> serve(asio::ip::tcp::socket socket, Page const& page)
             auto response = co_await page.answer(request);
             response.keep_alive(request.keep_alive());
             response.prepare_payload();
+            if (request.method() == http::verb::head)
+                response.body().clear();  // its length stays; a body would be read as the next answer
             co_await http::async_write(stream, response, asio::use_awaitable);
             if (!response.keep_alive())
                 break;

@@ -25,7 +25,9 @@
 /// | `data` | the fact as a JSON object, where the contract has it; else its bytes in `data_base64` |
 ///
 /// Integers are written as JSON numbers. A reader in a language that has no others than floating-point
-/// numbers loses the last digits of those above 2^53: make such a member a text.
+/// numbers loses the last digits of those above 2^53: make such a member a text. An integer that is received
+/// has neither a fraction nor an exponent: `3.0` and `3e0` are refused, since a sender that writes them has
+/// rounded perhaps.
 
 #include <interlock/core/codec/json.hpp>
 #include <interlock/core/event.hpp>

@@ -114,7 +114,8 @@ concept UpcastFromEachVersion =
 /// The fact of `event`, which is of the version of `F` or of a former one from which `upcast`s lead to `F`.
 ///
 /// `corrupt_state` with both versions in words: there is no way from one to the other, or the version is
-/// later than that of `F`; or the bytes are damaged. `invalid_argument`: it is another fact.
+/// later than that of `F`; or the bytes are damaged. `invalid_argument`: it is another fact. What an `upcast`
+/// throws is thrown, so that a handler which lets it pass has failed with the event.
 template <Fact F>
 Outcome<F> fact_of(Event const& event)
 {

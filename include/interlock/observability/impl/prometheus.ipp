@@ -3,7 +3,9 @@
 #ifndef INTERLOCK_OBSERVABILITY_IMPL_PROMETHEUS_IPP
 #define INTERLOCK_OBSERVABILITY_IMPL_PROMETHEUS_IPP
 
+#include <interlock/core/codec/json.hpp>
 #include <interlock/core/format.hpp>
+#include <interlock/observability/detail/event_text.hpp>
 #include <interlock/observability/prometheus.hpp>
 
 #include <limits>
@@ -80,6 +82,12 @@ private:
     {
         auto& metric = family_.metric.emplace_back();
         std::erase_if(labels, [](auto const& label) { return label.value.empty(); });
+        for (auto& label : labels)
+            if (!is_utf8(label.value)) {  // Prometheus would refuse all that the process says
+                std::string escaped;
+                append_escaped(escaped, label.value);
+                label.value = std::move(escaped);
+            }
         metric.label = std::move(labels);
         return metric;
     }
