@@ -46,11 +46,11 @@
 /// **Bounds.** Elements without bytes, as of a struct without members, are at most 65,536 in a vector (of
 /// `std::monostate` 1,048,576): more of them are written, and are then `corrupt_state`.
 ///
-/// **What has no stored form by itself.** A class that describes members or bases as protected or private, and
-/// one with a member that hides one of a base: some of their parts would be left out. A struct within itself,
-/// as in a tree: its shape would have no end. Members of other types, such as maps, variants and times.
-/// `StorableState` is false for these, and `StateTraits` of their own give them a stored form. In memory all
-/// of them may be states as they are.
+/// **What has no stored form by itself.** A class that describes members or bases as protected or private,
+/// and one with a member that hides one of a base: some of their parts would be left out. A struct within
+/// itself, as in a tree: its shape would have no end. Members of other types, such as maps, variants and
+/// times. `StorableState` is false for these, and `StateTraits` of their own give them a stored form. In
+/// memory all of them may be states as they are.
 ///
 /// **What is not described is not stored.** Nobody can see that a member was left out of the description, so
 /// it has its default value after each load. An operation that changes nothing but such a member has changed
