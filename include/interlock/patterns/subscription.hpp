@@ -236,7 +236,7 @@ public:
     {
         if (partition >= events().partitions())
             return wrong(
-                "the log has no partition " + std::to_string(partition) + ", but " +
+                "there is no partition " + std::to_string(partition) + ": the log has " +
                 std::to_string(events().partitions()) + ", counted from 0");
         if (position < 0)
             return wrong("no position is below 0");
