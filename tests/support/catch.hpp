@@ -35,6 +35,16 @@ void Contains(char const (&)[Size]) = delete;
 
 }  // namespace Catch::Matchers
 
+namespace Catch {
+
+/// Version 3 has them in `Catch::Matchers` alone.
+template <class... Arguments>
+void StartsWith(Arguments&&...) = delete;
+template <class... Arguments>
+void EndsWith(Arguments&&...) = delete;
+
+}  // namespace Catch
+
 #endif
 
 #endif  // INTERLOCK_TESTS_SUPPORT_CATCH_HPP

@@ -305,8 +305,8 @@ void check_named_twice(Policy policy, R const& parts, std::string const& one, st
     auto const begin = std::chrono::steady_clock::now();
     auto const refused = [&](auto const& outcome) {
         CHECK(outcome.errc() == Errc::invalid_argument);
-        CHECK_THAT(outcome.detail(), Catch::StartsWith("a key is named twice: "));
-        CHECK_THAT(outcome.detail(), Catch::EndsWith(", by different spellings"));
+        CHECK_THAT(outcome.detail(), Catch::Matchers::StartsWith("a key is named twice: "));
+        CHECK_THAT(outcome.detail(), Catch::Matchers::EndsWith(", by different spellings"));
     };
     std::vector<std::string> const range{one, other};
     refused(service.try_do_in_transaction(keys(one, other), both, options));
@@ -570,7 +570,7 @@ TEST_CASE("a key that its column would cut or round names no row", "[postgres][f
                 auto const refused =
                     creating.try_do_in_transaction(Part{key.other, 0}, count, {.deadline = 20s});
                 CHECK(refused.errc() == Errc::invalid_argument);
-                CHECK_THAT(refused.detail(), Catch::EndsWith(table + ".id"));
+                CHECK_THAT(refused.detail(), Catch::Matchers::EndsWith(table + ".id"));
             }
             CHECK(service.try_do_in_transaction(key.one, count).value() == *before + 1);
         };

@@ -79,7 +79,7 @@ TEST_CASE("claim, effect and answer commit together", "[postgres][idempotency_st
     auto const mismatch = service.try_do_in_transaction(request("k", "another body"), "x", take);
     CHECK(mismatch.errc() == Errc::idempotency_mismatch);
     auto const place = "postgres table \"" + shop.pool.options().name_space + "_idempotency\": ";
-    CHECK_THAT(mismatch.detail(), Catch::StartsWith(place));
+    CHECK_THAT(mismatch.detail(), Catch::Matchers::StartsWith(place));
     static_cast<void>(shop.stock.insert(Stock{"y", 1}).value());
     CHECK(
         service.try_do_in_transaction(request("k", "another body"), "y", take).errc() ==

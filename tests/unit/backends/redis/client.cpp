@@ -267,7 +267,7 @@ TEST_CASE("every refusal of a server has a code of its own", "[redis][client]")
         for (auto const& detail :
              {repository.load(x).detail(), repository.create(x, me, 10s).detail(),
               repository.load(y).detail(), service.try_do_in_transaction("y", [](Stock&) {}).detail()})
-            CHECK_THAT(detail, Catch::StartsWith(place));
+            CHECK_THAT(detail, Catch::Matchers::StartsWith(place));
         auto const by_hand = repository.create(y, me, 10s);  // an operator's way to keep everybody out
         CHECK(by_hand.errc() == Errc::lock_busy);
         CHECK(by_hand.detail().find("not one of ours") != std::string::npos);

@@ -146,11 +146,11 @@ TEST_CASE(
     auto const place = "redis name space \"" + shop.through.name_space + "\": ";
     auto const mismatch = service.try_do_in_transaction(other, "x", marked);
     CHECK(mismatch.errc() == Errc::idempotency_mismatch);
-    CHECK_THAT(mismatch.detail(), Catch::StartsWith(place));
+    CHECK_THAT(mismatch.detail(), Catch::Matchers::StartsWith(place));
     AnyIdempotencyStore const any{keys};
     TransactionService const erased{
         IdempotencyKeys{OptimisticVersioning{}, any}, redis::StateRepository<Stock>{client}};
-    CHECK_THAT(erased.try_do_in_transaction(other, "x", marked).detail(), Catch::StartsWith(place));
+    CHECK_THAT(erased.try_do_in_transaction(other, "x", marked).detail(), Catch::Matchers::StartsWith(place));
     CHECK(keys.claim(shop.request, owner(1), 10s, AfterLease::refuse).value().state == ClaimState::completed);
 }
 
