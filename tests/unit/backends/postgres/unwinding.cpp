@@ -5,6 +5,7 @@
 
 #include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
@@ -31,7 +32,13 @@ using postgres::Transaction;
 
 struct Bench {
     Bench() { static_cast<void>(stock.insert(Stock{"x", 1}).value()); }
-    postgres::Pool pool{fresh_pool()};
+    static postgres::Pool named_pool()
+    {
+        auto options = fresh_pool().options();
+        options.application_name = options.name_space;
+        return postgres::Pool{options};
+    }
+    postgres::Pool pool{named_pool()};
     postgres::StateRepository<Stock> stock{pool};
 };
 
@@ -88,6 +95,30 @@ TEST_CASE("statements of a cancelled operation are rolled back", "[postgres][unw
         },
         {.deadline = 5s});
     CHECK(bench.pool.connection_count() <= 2);
+}
+
+TEST_CASE("a thread that is to be cancelled ends its calls first", "[postgres][unwinding]")
+{
+    Bench const bench;
+    auto const held = LockStateService{bench.stock}.acquire("x");
+    int done = 0;
+    CHECK(cancelled_in([&](auto const& here) {
+        here.soon();
+        done += bench.stock.load("x") ? 1 : 0;
+        try {  // by connections that lie in the pool, and by one that the server has ended
+            LockStateService{bench.stock}.acquire("x", {.deadline = 200ms});
+        } catch (Error const&) {
+            ++done;
+        }
+        interlock_test::postgres_server().command(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
+            "application_name = '" +
+            bench.pool.options().application_name + "'");
+        done += bench.stock.load("x") ? 1 : 0;
+        here();
+    }));
+    CHECK(done == 3);
+    CHECK(bench.stock.load("x"));
 }
 
 TEST_CASE("the request of a cancelled operation may come again", "[postgres][unwinding]")

@@ -75,6 +75,7 @@ INTERLOCK_DECL Connection::Connection() : generation_(interlock::detail::process
 
 INTERLOCK_DECL Connection::~Connection()
 {
+    interlock::detail::WithoutCancellation const whole;
     // The session is the parent's, and saying goodbye would end it there. Only the descriptor is ours to
     // close; the rest of the object is leaked.
     if (interlock::detail::process_generation() != generation_) {
@@ -82,6 +83,7 @@ INTERLOCK_DECL Connection::~Connection()
             ::close(PQsocket(connection_));
         static_cast<void>(owner_.release());
     }
+    owner_.reset();
 }
 
 INTERLOCK_DECL Outcome<void> Connection::open(
@@ -108,6 +110,7 @@ INTERLOCK_DECL bool Connection::is_open() const noexcept
 
 INTERLOCK_DECL void Connection::close() noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     connection_ = nullptr;
     owner_.reset();
     prepared_.clear();
@@ -149,6 +152,7 @@ INTERLOCK_DECL bool Connection::fit() const noexcept
     if (!is_open() || cancelled_ || PQtransactionStatus(connection_) != PQTRANS_IDLE ||
         PQbackendPID(connection_) != pid_)
         return false;
+    interlock::detail::WithoutCancellation const whole;
     pollfd waiting{PQsocket(connection_), POLLIN, 0};
     return ::poll(&waiting, 1, 0) == 0;
 }
