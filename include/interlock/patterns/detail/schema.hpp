@@ -41,8 +41,8 @@ std::string schema_of_members()
 {
     std::string text;
     boost::mp11::mp_for_each<described_members<T>>([&](auto member) {
-        text += " " + std::string(name_in_store<T>(member)) + ":" +
-                schema_of<member_type<T, decltype(member)>>();
+        text +=
+            " " + std::string(name_in_store<T>(member)) + ":" + schema_of<member_type<T, decltype(member)>>();
     });
     return text;
 }
