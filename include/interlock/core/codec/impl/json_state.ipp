@@ -44,7 +44,7 @@ constexpr char const* json_misfit() noexcept
 
 /// Whether the member is stored under `name`, or was before what is said of a base was asked for.
 template <class M, class D>
-bool find_name(D member, std::string_view name)
+bool is_stored_as(D member, std::string_view name)
 {
     auto const as = name_in_store<M>(member);
     return as == name || (name == member.name && stored_name<M>(name) == name);
@@ -66,7 +66,7 @@ bool has_json_member(std::string_view name)
 {
     bool found = false;
     boost::mp11::mp_for_each<described_members<M>>(
-        [&](auto member) { found = found || find_name<M>(member, name); });
+        [&](auto member) { found = found || is_stored_as<M>(member, name); });
     return found;
 }
 
@@ -230,10 +230,12 @@ bool write_json_over(std::string& out, Json const& stored, M const& value, Readi
         out += json_text(stored, true);
         return true;
     } else {
-        M before{};
-        if (read_json(stored, before) && is_rounded_json(stored, before) && before == value) {
-            out += stored.text;
-            return true;
+        if constexpr (std::is_same_v<M, float>) {  // alone has digits that it cannot hold
+            M before{};
+            if (read_json(stored, before) && is_rounded_json(stored, before) && before == value) {
+                out += stored.text;
+                return true;
+            }
         }
         return write_json_state(out, value, reading);
     }
