@@ -34,8 +34,8 @@ Outcome<std::shared_ptr<Hold>> acquire_blocking(
     AcquireOptions const& options)
 {
     auto const& runtime = table->runtime();
-    if (!options.deadline.valid() || options.max_attempts < 1)
-        return wrong_acquire_option(options);
+    if (auto const* const wrong = wrong_option(options.deadline, options.max_attempts))
+        return Failure{Errc::invalid_argument, wrong};
     auto const deadline = options.deadline.end_of_call(runtime.now());
     bool const once = options.deadline.tries_once();
     if (auto failure = table->unfit(key, Deadline{deadline}))

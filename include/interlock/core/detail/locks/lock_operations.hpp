@@ -84,9 +84,8 @@ private:
             if (!answer_->done() && this->take_wake())  // perhaps by what the call found in use
                 return step();
         } else {
-            if (!request_->deadline.valid() || request_->max_attempts < 1)
-                return fail(wrong_acquire_option(
-                    {.deadline = request_->deadline, .max_attempts = request_->max_attempts}));
+            if (auto const* const wrong = wrong_option(request_->deadline, request_->max_attempts))
+                return fail(Failure{Errc::invalid_argument, wrong});
             if (this->cancel_requested())
                 return fail(Errc::cancelled);
             if (polled_ && this->runtime().now() >= deadline_)

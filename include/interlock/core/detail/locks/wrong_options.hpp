@@ -5,8 +5,8 @@
 
 // Which option of a lock service, or of one acquire, is out of range: words, or null where none is.
 
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/lock.hpp>
-#include <interlock/core/outcome.hpp>
 
 namespace interlock {
 inline namespace v0 {
@@ -29,12 +29,11 @@ namespace detail {
     return options.holder.valid() ? nullptr : "a holder has 112 bytes at most";
 }
 
-[[gnu::cold]] inline Failure wrong_acquire_option(AcquireOptions const& options)
+constexpr char const* wrong_option(Deadline deadline, int max_attempts) noexcept
 {
-    return Failure{
-        Errc::invalid_argument, options.deadline.valid()
-                                    ? "acquire options: max_attempts counts the first attempt: at least 1"
-                                    : "acquire options: deadline is not a number"};
+    if (!deadline.valid())
+        return "acquire options: deadline is not a number";
+    return max_attempts < 1 ? "acquire options: max_attempts counts the first attempt: at least 1" : nullptr;
 }
 
 }  // namespace detail
