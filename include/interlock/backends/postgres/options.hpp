@@ -63,8 +63,8 @@ struct Options {
     std::string schema{};
 
     /// The options in a URL. `name_space=...` and `schema=...` are this library's, all others libpq's. A URL
-    /// that cannot be used is `invalid_argument`; the text names what is wrong and never quotes what may hold
-    /// a password.
+    /// that cannot be used, or says a parameter twice, is `invalid_argument`; the text names what is wrong
+    /// and never quotes what may hold a password.
     static Outcome<Options> parse(std::string_view url);
 
     /// Success, or `invalid_argument` with a text that names the member which is out of range.

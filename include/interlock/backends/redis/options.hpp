@@ -105,8 +105,8 @@ struct Options {
     ///
     /// User, password, path and values are percent-decoded; an IPv6 address stands in brackets. With
     /// `rediss:` the members of `TlsOptions` are parameters, too; where the URL is silent, they are as in
-    /// `tls`. A URL that cannot be used is `invalid_argument`; the text names what is wrong and never quotes
-    /// what may hold a password.
+    /// `tls`. A URL that cannot be used, or says a parameter twice, is `invalid_argument`; the text names
+    /// what is wrong and never quotes what may hold a password.
     static Outcome<Options> parse(std::string_view url, TlsOptions tls = {});
 
     /// Success, or `invalid_argument` with a text that names the member which is out of range.

@@ -98,6 +98,42 @@ TEST_CASE("a bad postgres URL is refused without a word of its password", "[post
     CHECK(Options::parse(std::string("postgresql://h\0x/d", 18)).errc() == Errc::invalid_argument);
 }
 
+TEST_CASE(
+    "a postgres URL that says a parameter twice is refused: the last one would win without a word",
+    "[postgres][options]")
+{
+    auto const text = [](std::string const& url) { return Options::parse(url).detail(); };
+    CHECK(text("postgresql://h/d?schema=a&schema=b") == "postgres URL: schema is said twice");
+    CHECK(
+        text("postgresql://h/d?name_space=a&sslmode=require&name_space=a") ==
+        "postgres URL: name_space is said twice");
+    CHECK(text("postgresql://h/d?dbname=e") == "postgres URL: dbname is said twice");
+    CHECK(text("postgresql://h/?dbname=d&dbname=e") == "postgres URL: dbname is said twice");
+    CHECK(text("postgresql://h/d?host=/run/x") == "postgres URL: host is said twice");
+    CHECK(text("postgresql://h:5433/d?port=5434") == "postgres URL: port is said twice");
+    CHECK(text("postgresql://u@h/d?user=v") == "postgres URL: user is said twice");
+    CHECK(text("postgresql://u:hunter2@h/d?password=hunter2") == "postgres URL: password is said twice");
+    CHECK(text("postgresql://h/d?ssl=true&sslmode=disable") == "postgres URL: sslmode is said twice");
+    CHECK(text("postgresql://h/d?%64bname=e") == "postgres URL: dbname is said twice");
+    // Of options one is all that libpq takes, too, so that a setting in the first one would be lost.
+    CHECK(
+        text("postgresql://h/d?options=-cx.a%3D1&options=-cx.b%3D2") ==
+        "postgres URL: options is said twice");
+
+    // Said in one place each.
+    for (char const* url :
+         {"postgresql://u:p@/d?host=/run/x&port=5433", "postgresql:///?dbname=d&user=u&password=p",
+          "postgresql://h/d?hostaddr=10.0.0.1", "postgresql://a:1,b:2/d?ssl=true",
+          "postgresql://u:p?schema=a&schema=b@h/d"}) {
+        CAPTURE(url);
+        CHECK(Options::parse(url));
+    }
+    // A URL in the options themselves is looked at likewise.
+    Options options;
+    options.url = "postgresql://h/d?dbname=e";
+    CHECK(options.validate().detail() == "postgres URL: dbname is said twice");
+}
+
 TEST_CASE("options out of range are refused by name", "[postgres][options]")
 {
     Options options;

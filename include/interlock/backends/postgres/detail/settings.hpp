@@ -46,6 +46,15 @@ RecordOptions check_retention(RecordOptions options)
 /// escape; null: nothing. Quotes nothing: with an '@' forgotten the port is the password.
 char const* wrong_place(Settings const& settings);
 
+/// The parameter that a URL says twice, behind its '?' or there and in front of it, as its path says dbname;
+/// empty: none. Libpq would take the last one, and data would be looked for in another place than the one
+/// that was meant. `url` is one that libpq reads when name_space and schema are left out.
+std::string said_twice(std::string_view url);
+
+/// Where the parameters of `url` begin with their '?', or npos. In front of an '@' a '?' belongs to the
+/// password, as libpq sees it.
+std::size_t begin_of_parameters(std::string_view url) noexcept;
+
 /// The value of a setting, or an empty text.
 std::string setting(Settings const& settings, std::string_view keyword);
 

@@ -27,10 +27,7 @@ INTERLOCK_DECL Outcome<Options> Options::parse(std::string_view url)
         return detail::bad_url("the scheme must be postgresql or postgres");
     if (auto const fault = interlock::detail::fault_in_url(url); !fault.empty())
         return detail::bad_url(fault.c_str());
-    // In front of the '@' a '?' belongs to the password, as libpq sees it.
-    auto const authority = url.substr(0, url.find('/', url.find("://") + 3));
-    auto const at = authority.find('@');
-    auto const question = url.find('?', at == std::string_view::npos ? 0 : at);
+    auto const question = detail::begin_of_parameters(url);
     options.url = std::string(url.substr(0, question));
     if (question != std::string_view::npos) {
         // Every setting of libpq goes back behind the question mark.
@@ -52,6 +49,8 @@ INTERLOCK_DECL Outcome<Options> Options::parse(std::string_view url)
     }
     if (auto valid = options.validate(); !valid)
         return std::move(valid).failure();
+    if (auto const twice = detail::said_twice(url); !twice.empty())  // name_space and schema among them
+        return detail::bad_url((twice + " is said twice").c_str());
     return options;
 }
 
@@ -66,6 +65,8 @@ INTERLOCK_DECL Outcome<void> Options::validate() const
         return detail::bad_url("libpq cannot read it: a '[' without its ']', or an unknown setting, perhaps");
     if (auto const* const wrong = detail::wrong_place(*settings))
         return detail::bad_url(wrong);
+    if (auto const twice = detail::said_twice(url); !twice.empty())
+        return detail::bad_url((twice + " is said twice").c_str());
     auto const replication = detail::setting(*settings, "replication");
     if (!replication.empty() && replication != "false" && replication != "off" && replication != "no" &&
         replication != "0")

@@ -7,14 +7,18 @@
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/core/errc.hpp>
+#include <interlock/core/kit/net/url.hpp>
 #include <interlock/core/outcome.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -101,6 +105,36 @@ INTERLOCK_DECL char const* wrong_place(Settings const& settings)
             return "the port must be a number; in a password '/' is written %2F, and ':' in a user's name "
                    "%3A";
     return nullptr;
+}
+
+INTERLOCK_DECL std::size_t begin_of_parameters(std::string_view url) noexcept
+{
+    auto const authority = url.substr(0, url.find('/', url.find("://") + 3));
+    auto const at = authority.find('@');
+    return url.find('?', at == std::string_view::npos ? 0 : at);
+}
+
+INTERLOCK_DECL std::string said_twice(std::string_view url)
+{
+    auto const question = begin_of_parameters(url);
+    if (question == std::string_view::npos)
+        return {};
+    std::vector<std::string> said;
+    if (auto const in_front = parse_settings(std::string(url.substr(0, question))))
+        for (auto const& [keyword, value] : *in_front)
+            said.push_back(keyword);
+    for (auto rest = url.substr(question + 1); !rest.empty();) {
+        auto const entry = rest.substr(0, rest.find('&'));
+        rest.remove_prefix(std::min(entry.size() + 1, rest.size()));
+        std::string keyword;
+        interlock::detail::percent_decode(entry.substr(0, entry.find('=')), keyword);
+        if (keyword == "ssl")  // libpq takes ssl=true, as other drivers write it, for sslmode=require
+            keyword = "sslmode";
+        if (std::find(said.begin(), said.end(), keyword) != said.end())
+            return keyword;
+        said.push_back(std::move(keyword));
+    }
+    return {};
 }
 
 INTERLOCK_DECL std::string host_of(Settings const& settings)
