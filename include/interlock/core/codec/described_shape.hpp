@@ -34,53 +34,52 @@ namespace detail {
 
 // ---- the shape of a type ------------------------------------------------------------------------
 
-/// Whether there is a described struct in a `T`.
 template <class T>
-constexpr bool has_struct() noexcept;
+struct is_struct : std::bool_constant<Described<T> && !std::is_same_v<T, std::string>> {};
+template <class T>
+struct is_float : std::is_same<T, float> {};
 
-template <class Tuple, std::size_t... I>
-constexpr bool tuple_has_struct(std::index_sequence<I...>) noexcept
+/// Whether `Is` is true of `T`, or of a type within it: of elements, of parts, of members of a struct.
+template <template <class> class Is, class T>
+constexpr bool has() noexcept;
+
+template <template <class> class Is, class Tuple, std::size_t... I>
+constexpr bool tuple_has(std::index_sequence<I...>) noexcept
 {
-    return (has_struct<std::tuple_element_t<I, Tuple>>() || ...);
+    return (has<Is, std::tuple_element_t<I, Tuple>>() || ...);
+}
+template <template <class> class Is, class T, template <class...> class L, class... D>
+constexpr bool members_have(L<D...>) noexcept
+{
+    return (has<Is, member_type<T, D>>() || ...);
 }
 
+template <template <class> class Is, class T>
+constexpr bool has() noexcept
+{
+    if constexpr (Is<T>::value)
+        return true;
+    else if constexpr (is_optional<T>::value || is_vector<T>::value)
+        return has<Is, typename T::value_type>();
+    else if constexpr (is_tuple<T>::value)
+        return tuple_has<Is, T>(std::make_index_sequence<std::tuple_size_v<T>>{});
+    else if constexpr (is_struct<T>::value)
+        return members_have<Is, T>(described_members<T>{});
+    else
+        return false;
+}
+
+/// Whether there is a described struct in a `T`.
 template <class T>
 constexpr bool has_struct() noexcept
 {
-    if constexpr (is_optional<T>::value || is_vector<T>::value)
-        return has_struct<typename T::value_type>();
-    else if constexpr (is_tuple<T>::value)
-        return tuple_has_struct<T>(std::make_index_sequence<std::tuple_size_v<T>>{});
-    else
-        return Described<T> && !std::is_same_v<T, std::string>;
+    return has<is_struct, T>();
 }
-
 /// Whether there is a number in a `T` that has fewer digits than a `double`.
-template <class T>
-constexpr bool has_float() noexcept;
-
-template <class Tuple, std::size_t... I>
-constexpr bool tuple_has_float(std::index_sequence<I...>) noexcept
-{
-    return (has_float<std::tuple_element_t<I, Tuple>>() || ...);
-}
-template <class T, template <class...> class L, class... D>
-constexpr bool members_have_float(L<D...>) noexcept
-{
-    return (has_float<member_type<T, D>>() || ...);
-}
-
 template <class T>
 constexpr bool has_float() noexcept
 {
-    if constexpr (is_optional<T>::value || is_vector<T>::value)
-        return has_float<typename T::value_type>();
-    else if constexpr (is_tuple<T>::value)
-        return tuple_has_float<T>(std::make_index_sequence<std::tuple_size_v<T>>{});
-    else if constexpr (Described<T> && !std::is_same_v<T, std::string>)
-        return members_have_float<T>(described_members<T>{});
-    else
-        return std::is_same_v<T, float>;
+    return has<is_float, T>();
 }
 
 /// The byte that stands for the kind of `T`.
