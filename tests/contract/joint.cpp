@@ -3,8 +3,10 @@
 // What a `JointRepository` promises: states of two types change together, or neither does.
 
 #include <interlock/core/contracts/joint_repository.hpp>
+#include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_executor.hpp>
@@ -20,11 +22,14 @@
 #include "support/threads.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 
 #ifdef INTERLOCK_TESTS_CONTRACT_JOINT
@@ -36,6 +41,7 @@ namespace joint {
 
 namespace asio = boost::asio;
 using namespace interlock;
+using namespace std::chrono_literals;
 using interlock_test::Account;
 
 struct Bought {
@@ -290,6 +296,97 @@ TEMPLATE_LIST_TEST_CASE("Nothing is lost between two types under contention", "[
     });
     CHECK(shop.left() == 10 + 2 * rounds);
     CHECK(shop.balance() == 100 - 2 * rounds);
+}
+
+TEMPLATE_LIST_TEST_CASE("Leases on states of two types", "[joint]", JointBackends)
+{
+    using namespace joint;
+    Shop<TestType> const shop;
+    TransactionService const service{SetNxLock{}, JointRepository{shop.stock, shop.accounts}};
+    TransactionService const other{SetNxLock{}, JointRepository{shop.other_accounts, shop.other_stock}};
+    auto const buy = [](Stock& stock, Account& account) {
+        account.balance -= 5;
+        return --stock.quantity;
+    };
+    SECTION("let nobody else in, whatever order the states are named in")
+    {
+        constexpr int rounds = 10;
+        interlock_test::run_threads(4, [&](auto thread) {
+            for (int i = 0; i < rounds; ++i)
+                if (thread % 2 == 0)
+                    service.do_in_transaction(shop.both(), buy, {.deadline = 60s});
+                else
+                    other.do_in_transaction(
+                        shop.both_of_other(), [&](Account& account, Stock& stock) { buy(stock, account); },
+                        {.deadline = 60s});
+        });
+        CHECK(shop.left() == 10 - 4 * rounds);
+        CHECK(shop.balance() == 100 - 4 * 5 * rounds);
+    }
+    SECTION("and a lock of one of the repositories alone is the same lock")
+    {
+        LockStateService const locks{shop.other_accounts};
+        auto lock = locks.acquire(1);
+        CHECK(
+            service.try_do_in_transaction(shop.both(), buy, {.deadline = 100ms}).errc() ==
+            Errc::deadline_exceeded);
+        std::atomic<bool> released{false};
+        std::thread waits([&] {
+            service.do_in_transaction(shop.both(), buy, {.deadline = 60s});
+            CHECK(released);
+        });
+        std::this_thread::sleep_for(20ms);
+        released = true;
+        CHECK(lock.release());
+        waits.join();
+        CHECK(shop.left() == 9);
+    }
+    SECTION("a lock that was broken meanwhile lets neither be written")
+    {
+        bool const of_stock = GENERATE(true, false);
+        auto const late = service.try_do_in_transaction(shop.both(), [&](Stock& stock, Account& account) {
+            static_cast<void>(
+                of_stock ? shop.other_stock.force_release("sku-1") : shop.other_accounts.force_release(1));
+            return buy(stock, account);
+        });
+        CHECK(late.errc() == Errc::fenced_out);
+        CHECK(shop.left() == 10);
+        CHECK(shop.balance() == 100);
+    }
+    SECTION("one of them alone, again and again, with an operation id")
+    {
+        for (int i = 0; i < 2; ++i)
+            service.do_in_transaction(
+                OperationId{"gift"}, in(shop.accounts, 1), [](Account& account) { account.balance += 7; });
+        service.do_in_transaction(in(shop.accounts, 1), [](Account& account) { ++account.balance; });
+        CHECK(shop.balance() == 108);
+        CHECK(service.do_in_transaction(OperationId{"order-1"}, shop.both(), buy) == 9);
+        CHECK(other.do_in_transaction(OperationId{"order-1"}, shop.both_of_other(), [](Account&, Stock&) {
+            return -1;
+        }) == 9);
+        CHECK(shop.left() == 9);
+    }
+    SECTION("one that is missing is made where the policy says so")
+    {
+        auto const none = keys(in(shop.stock, "sku-2"), in(shop.accounts, 1));
+        CHECK(service.try_do_in_transaction(none, buy).errc() == Errc::not_found);
+        TransactionService const makes{
+            SetNxLock{.missing = Missing::create}, JointRepository{shop.stock, shop.accounts}};
+        CHECK(makes.do_in_transaction(none, buy) == -1);
+        CHECK(shop.stock.load("sku-2").value().value.quantity == -1);
+    }
+    SECTION("show the operation its locks")
+    {
+        auto const token = service.do_in_transaction(
+            shop.both(), [&](Stock& stock, Account& account, auto& of_stock, auto& of_account) {
+                of_stock.check();
+                CHECK(shop.other_accounts.inspect(1).value()->token == of_account.fencing_token());
+                buy(stock, account);
+                return of_stock.fencing_token().value();
+            });
+        CHECK(token > 0);
+        CHECK(shop.left() == 9);
+    }
 }
 
 TEMPLATE_LIST_TEST_CASE("Asynchronous calls change states of two types", "[joint]", JointBackends)

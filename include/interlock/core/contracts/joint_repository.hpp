@@ -91,8 +91,14 @@ KeyIn<R> in(R const& repository, A const& key)
 /// twice, or a call names a state in a repository that is none of these. A key of more than 509 bytes is
 /// `invalid_argument`. Keys in messages, and in `TransactionContext::keys()`, have a mark of their repository
 /// in front, as in `2b:sku-1`.
+/// **Locks.** `SetNxLock` takes for each state the lock that its own repository keeps, one after the other in
+/// an order that is the same in every program, so that whoever locks one of the states through its own
+/// repository excludes this call as well. The commit is guarded by the fences of all of them: one lock that
+/// was lost, and nothing is written (`fenced_out`, law P1). An operation that asks for the lock of one of its
+/// states once more, through the repository itself, waits for its own call until the deadline.
 /// **Lifetimes.** A shared handle, which keeps handles of its repositories. **Thread safety.** Everything:
-/// safe. **Cost.** One round trip for each state that is loaded, one after the other, and one for the commit.
+/// safe. **Cost.** One round trip for each state that is loaded, one after the other, and one for the commit;
+/// under `SetNxLock` a lock comes with its state in that trip, and goes in one more.
 /// Asynchronous calls occupy a thread of the runtime's pool for each of these where the store does not answer
 /// in place.
 template <class... R>

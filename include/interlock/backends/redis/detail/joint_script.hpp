@@ -18,8 +18,7 @@ namespace detail {
 
 /// KEYS: for each repository what `commit_script` takes; the one with the operation comes first. ARGV:
 /// likewise; then for each repository how many keys and how many arguments it has, and at last how many
-/// repositories there are. No change is guarded by a fence. Returns what `commit_script` does, over all
-/// changes.
+/// repositories there are. No change releases its lock. Returns what `commit_script` does, over all changes.
 inline Script const& joint_commit_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(

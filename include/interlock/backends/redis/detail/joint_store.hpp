@@ -131,7 +131,7 @@ private:
             if (part.operation != nullptr)
                 part.core->add_operation(request.what, *part.operation);
             for (auto const& change : *part.changes)
-                if (change.version != no_version)  // it must be one of this life
+                if (change.fence == nullptr && change.version != no_version)  // it must be one of this life
                     request.life = life;
         }
         for (auto const& part : parts) {
@@ -148,9 +148,10 @@ private:
     static std::optional<Failure> add_keys(Command& command, Part const& part)
     {
         for (auto const& change : *part.changes)
-            if (change.fence != nullptr || !change.events.empty())
+            if (change.release || !change.events.empty())
                 return Failure{
-                    Errc::misconfigured, "redis: a commit of several repositories has no fences or events"};
+                    Errc::misconfigured,
+                    "redis: a commit of several repositories appends no events and releases no lock"};
         auto const& first = part.operation != nullptr ? *part.operation->home : *(*part.changes)[0].key;
         auto const shard = part.core->keys_.shard_of(first.bytes());
         command.add(part.core->keys_.counter(shard));

@@ -8,7 +8,9 @@
 /// all of them.
 
 #include <interlock/core/contracts/joint_store.hpp>
+#include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/contracts/waiter.hpp>
 #include <interlock/core/detail/joint/joint_changes.hpp>
 #include <interlock/core/detail/joint/joint_state.hpp>
 #include <interlock/core/detail/transaction/call_arguments.hpp>
@@ -22,11 +24,14 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <unordered_map>
 #include <utility>
 
 namespace interlock {
@@ -47,6 +52,52 @@ struct JointEvents<true, First> {
 template <class First, class... R>
 inline constexpr bool joint_records =
     (RecordingRepository<R> && ...) && requires { requires First::joint_store::records_events; };
+
+/// The same call for another key. An overload for each verb of lock records that has one.
+inline verb::Create at_key(verb::Create const& create, Key const& key)
+{
+    return {key, create.owner, create.ttl, create.holder};
+}
+inline verb::Renew at_key(verb::Renew const& renew, Key const& key)
+{
+    return {key, renew.owner, renew.ttl};
+}
+inline verb::Remove at_key(verb::Remove const& remove, Key const& key)
+{
+    return {key, remove.owner, remove.granted, remove.holder};
+}
+inline verb::Inspect at_key(verb::Inspect const&, Key const& key)
+{
+    return {key};
+}
+inline verb::BreakLock at_key(verb::BreakLock const& broken, Key const& key)
+{
+    return {key, broken.seen};
+}
+
+/// The keys that waiters have subscribed to, without their marks: to unsubscribe must not fail for want of
+/// memory, so that the key is kept from `subscribe` on. **Thread safety.** Everything: safe.
+class JointSubscriptions {
+    using Keys = std::unordered_map<Waiter*, Key>;
+
+public:
+    /// A waiter waits for one key at a time. The key is valid until it is taken.
+    Key const& add(Waiter& waiter, std::string_view key)
+    {
+        std::lock_guard lock(mutex_);
+        return keys_.insert_or_assign(&waiter, Key{key}).first->second;
+    }
+    /// An empty handle, if it waits for none.
+    Keys::node_type take(Waiter& waiter) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        return keys_.extract(&waiter);
+    }
+
+private:
+    std::mutex mutex_;
+    Keys keys_;
+};
 
 /// A shared handle of the repositories `R`.
 template <class... R>
@@ -97,6 +148,66 @@ public:
             return this->template part<place>().carry_out(
                 verb::ForbidOperation{key, forbid.id, forbid.attempt}, deadline);
         });
+    }
+
+    // ---- lock records, each of the repository that its key belongs to ----------------------------
+
+    /// Of `Create`, `Renew`, `Remove`, `Inspect` and `BreakLock`.
+    template <class V>
+        requires(CarriesOut<R, V> && ...) && requires(V const& verb, Key const& key) { at_key(verb, key); }
+    Outcome<typename V::answer> carry_out(V const& verb, Deadline deadline) const
+    {
+        return in_part<typename V::answer>(verb.key, [&](auto place, Key const& key) {
+            return this->template part<place>().carry_out(at_key(verb, key), deadline);
+        });
+    }
+    Outcome<GrantAndState<value_type>> carry_out(
+        verb::CreateAndLoad<value_type> const& create, Deadline deadline) const
+        requires(FusedRepository<R> && ...)
+    {
+        return in_part<GrantAndState<value_type>>(create.key, [&](auto place, Key const& key) {
+            return this->template create_and_load_from<place>(create, key, deadline);
+        });
+    }
+    /// Fences of several repositories are checked in one commit, and must hold in all of them.
+    Outcome<void> carry_out(verb::VerifyFencing const& verify, Deadline deadline) const
+        requires(FencedRepository<R> && ...)
+    {
+        if (shared_->refusal)
+            return *shared_->refusal;
+        Outcome<void> out = success();
+        shared_->each([&](auto, auto const& part) {
+            if (out)
+                out = part.carry_out(verify, deadline);
+        });
+        return out;
+    }
+
+    // ---- wake-ups: SubscribableRepository -------------------------------------------------------
+
+    void subscribe(Key const& key, OwnerToken owner, Waiter& waiter) const
+        requires(SubscribableRepository<R> && ...)
+    {
+        at_part(key, [&](auto const& part) {
+            auto const& own = shared_->waiting.add(waiter, JointMark::behind(key.bytes()));
+            part.subscribe(own, owner, waiter);
+        });
+    }
+    void unsubscribe(Key const& key, Waiter& waiter) const noexcept
+        requires(SubscribableRepository<R> && ...)
+    {
+        at_part(key, [&](auto const& part) {
+            if (auto const left = shared_->waiting.take(waiter))
+                part.unsubscribe(left.mapped(), waiter);
+        });
+    }
+    bool wanted(Key const& key, OwnerToken owner) const
+        requires(SubscribableRepository<R> && ...)
+    {
+        bool out = false;
+        at_part(
+            key, [&](auto const& part) { out = part.wanted(Key{JointMark::behind(key.bytes())}, owner); });
+        return out;
     }
 
     // ---- for services ---------------------------------------------------------------------------
@@ -159,6 +270,7 @@ protected:
         std::tuple<R...> repositories;
         std::array<std::size_t, sizeof...(R)> places{};  // see `JointMark`
         std::optional<Failure> refusal;                  // of every call
+        JointSubscriptions mutable waiting{};
     };
 
     First const& first() const noexcept { return std::get<0>(shared_->repositories); }
@@ -191,13 +303,42 @@ protected:
         }(Indices{});
         return out ? *std::move(out) : Outcome<X>{foreign_key()};
     }
+    /// Calls `visit` with the part that `key` belongs to, if it belongs to any.
+    template <class Visit>
+    void at_part(Key const& key, Visit visit) const
+    {
+        auto const mark = JointMark::of(key.bytes());
+        shared_->each([&](auto index, auto const& part) {
+            if (index == mark.index)
+                visit(part);
+        });
+    }
+    template <std::size_t I>
+    Outcome<GrantAndState<value_type>> create_and_load_from(
+        verb::CreateAndLoad<value_type> const& create, Key const& key, Deadline deadline) const
+    {
+        auto granted = part<I>().carry_out(
+            verb::CreateAndLoad<typename Part<I>::value_type>{key, create.owner, create.ttl, create.holder},
+            deadline);
+        if (!granted)
+            return std::move(granted).failure();
+        GrantAndState<value_type> out{granted->grant, std::nullopt};
+        if (granted->state)
+            out.state.emplace(Versioned<value_type>{
+                state_in<I>(std::move(granted->state->value)), granted->state->version});
+        return out;
+    }
+    template <std::size_t I>
+    value_type state_in(typename Part<I>::value_type&& state) const
+    {
+        return {std::in_place_index<I>, mark_of(I), std::move(state)};
+    }
     template <std::size_t I>
     Outcome<Versioned<value_type>> load_from(Key const& key, Deadline deadline) const
     {
         auto loaded = part<I>().carry_out(verb::Load<typename Part<I>::value_type>{key}, deadline);
         if (loaded)
-            return Versioned<value_type>{
-                value_type{std::in_place_index<I>, mark_of(I), std::move(loaded->value)}, loaded->version};
+            return Versioned<value_type>{state_in<I>(std::move(loaded->value)), loaded->version};
         if (loaded.errc() == Errc::not_found && loaded.failure().detail().empty())
             return Failure{Errc::not_found, printable_key(key.bytes()) + ": not_found"}.placed(
                 place_of(part<I>()));
