@@ -17,6 +17,7 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/observer.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 #include <interlock/observability/detail/event_text.hpp>
 
 #include <chrono>

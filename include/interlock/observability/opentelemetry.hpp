@@ -19,6 +19,7 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/observer.hpp>
 #include <interlock/core/operation_id.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 #include <interlock/observability/detail/event_text.hpp>
 #include <interlock/observability/trace_context.hpp>
 

@@ -30,6 +30,7 @@
 #include <interlock/core/kit/store_executor.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/thread.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
@@ -117,6 +118,7 @@ protected:
     template <class F, class Executor>
     void offload(F call, Executor const& executor)
     {
+        WithoutCancellation const whole;
         boost::asio::post(executor, offloaded(std::move(call)));
     }
     /// The same on a thread that waits for no other call's thread.

@@ -24,6 +24,7 @@
 #include <interlock/core/errc.hpp>
 #include <interlock/core/kit/ref.hpp>
 #include <interlock/core/runtime/alarm.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 #include <boost/asio/post.hpp>
 
@@ -81,6 +82,7 @@ protected:
 
     void attempt_soon() noexcept
     {
+        WithoutCancellation const whole;
         try {
             boost::asio::post(derived().executor(), [self = Ref<Derived>(&derived())] { self->attempt(); });
         } catch (...) {

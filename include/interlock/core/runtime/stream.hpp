@@ -23,6 +23,7 @@
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/runtime/alarm.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 #include <interlock/separate_compilation.hpp>
 
 #include <fcntl.h>
@@ -110,9 +111,10 @@ public:
     /// Closes the descriptor now, if there is one.
     void reset() noexcept
     {
-        if (fd_ >= 0)
-            ::close(fd_);
-        fd_ = -1;
+        if (fd_ < 0)
+            return;
+        WithoutCancellation const whole;
+        ::close(std::exchange(fd_, -1));
     }
 
 private:

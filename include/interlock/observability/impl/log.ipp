@@ -204,6 +204,7 @@ void LogObserver::write_line(LogLevel level, std::string_view what, Fill fill) n
 {
     if (level < options_.least)
         return;
+    interlock::detail::WithoutCancellation const whole;  // most sinks write to a file
     try {
         Line line{options_.json};
         line.text("event", what);

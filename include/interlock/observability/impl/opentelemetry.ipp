@@ -63,6 +63,7 @@ inline void OpenTelemetryObserver::set_parent(Options& options, CallInfo const* 
 
 inline void OpenTelemetryObserver::on_begin(CallInfo& call) noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     try {
         Options options;
         set_parent(options, &call);
@@ -91,6 +92,7 @@ inline void OpenTelemetryObserver::on_begin(CallInfo& call) noexcept
 inline void OpenTelemetryObserver::on_transaction(TransactionEvent const& event) noexcept
 {
     std::unique_ptr<Spans> const spans{spans_of(event.call)};
+    interlock::detail::WithoutCancellation const whole;
     try {
         namespace trace = ::opentelemetry::trace;
         std::string_view const error = event.user_exception ? "user_exception" : name_of(event.result);
@@ -137,6 +139,7 @@ inline void OpenTelemetryObserver::on_transaction(TransactionEvent const& event)
 
 inline void OpenTelemetryObserver::attempt(std::string_view what, RetryEvent const& event) noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     try {
         if (auto* const spans = spans_of(event.call); spans != nullptr && spans->call)
             spans->call->AddEvent(
@@ -153,6 +156,7 @@ inline void OpenTelemetryObserver::attempt(std::string_view what, RetryEvent con
 inline void OpenTelemetryObserver::add(
     UpDown& counter, std::int64_t change, ObservedLock const& lock) noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     try {
         counter->Add(change, {{"interlock.backend", view(lock.store.kind)}});
     } catch (...) {
@@ -162,6 +166,7 @@ inline void OpenTelemetryObserver::add(
 inline void OpenTelemetryObserver::on_acquire_begin(ObservedLock const& lock) noexcept
 {
     add(waiting_, 1, lock);
+    interlock::detail::WithoutCancellation const whole;
     try {
         auto* const spans = spans_of(lock.call);
         if (spans == nullptr || !spans->call)
@@ -179,6 +184,7 @@ inline void OpenTelemetryObserver::on_acquire(AcquireEvent const& event) noexcep
     add(waiting_, -1, event.lock);
     if (event.result == Errc::ok)
         add(held_, 1, event.lock);
+    interlock::detail::WithoutCancellation const whole;
     try {
         std::pair<std::string_view, std::chrono::nanoseconds> const phases[] = {
             {"local_queue", event.local_queue}, {"store", event.store}, {"wake_up", event.wake_up}};
@@ -213,6 +219,7 @@ inline void OpenTelemetryObserver::on_release(ReleaseEvent const& event) noexcep
     if (!event.token)
         return;
     add(held_, -1, event.lock);
+    interlock::detail::WithoutCancellation const whole;
     try {
         holds_->Record(
             seconds(event.held), {{"interlock.handed_on", event.handed_on}},
@@ -223,6 +230,7 @@ inline void OpenTelemetryObserver::on_release(ReleaseEvent const& event) noexcep
 
 inline void OpenTelemetryObserver::on_lock(LockEvent const& event) noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     try {
         std::string_view what;
         switch (event.kind) {
@@ -246,6 +254,7 @@ inline void OpenTelemetryObserver::on_lock(LockEvent const& event) noexcept
 
 inline void OpenTelemetryObserver::on_unknown(UnknownEvent const& event) noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     try {
         unknown_->Add(
             1, {{"interlock.cause", view(name_of(event.cause))},
@@ -256,6 +265,7 @@ inline void OpenTelemetryObserver::on_unknown(UnknownEvent const& event) noexcep
 
 inline void OpenTelemetryObserver::on_idempotency(IdempotencyEvent event) noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     try {
         requests_->Add(1, {{"interlock.result", view(detail::word_of(event))}});
         if (auto* const spans = spans_of(current_call()); spans != nullptr && spans->call)
@@ -266,6 +276,7 @@ inline void OpenTelemetryObserver::on_idempotency(IdempotencyEvent event) noexce
 
 inline void OpenTelemetryObserver::on_store_call_begin(StoreCallInfo& info) noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     try {
         Options options;
         options.kind = ::opentelemetry::trace::SpanKind::kClient;
@@ -285,6 +296,7 @@ inline void OpenTelemetryObserver::on_store_call_begin(StoreCallInfo& info) noex
 inline void OpenTelemetryObserver::on_store_call(StoreCallEvent const& event) noexcept
 {
     std::unique_ptr<Span> const span{static_cast<Span*>(event.tag)};
+    interlock::detail::WithoutCancellation const whole;
     try {
         auto const error = view(name_of(event.result));
         if (span != nullptr && *span) {
@@ -315,6 +327,7 @@ inline void OpenTelemetryObserver::on_store_call(StoreCallEvent const& event) no
 
 inline void OpenTelemetryObserver::on_pool_wait(PoolWaitEvent const& event) noexcept
 {
+    interlock::detail::WithoutCancellation const whole;
     try {
         if (event.result == Errc::ok)
             pool_waits_->Record(

@@ -23,6 +23,7 @@
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/stream.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -75,6 +76,7 @@ public:
     /// The one connection of all asynchronous calls. Made by the first.
     std::shared_ptr<Pipeline<R>> pipeline()
     {
+        interlock::detail::WithoutCancellation const whole;
         std::call_once(shared_made_, [&] {
             shared_ = std::make_unique<PipelineHandle<R>>(runtime_, executor_, options_, life_);
         });

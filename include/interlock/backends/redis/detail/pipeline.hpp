@@ -31,6 +31,7 @@
 #include <interlock/core/runtime/alarm.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/socket.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/buffer.hpp>
@@ -53,6 +54,10 @@ inline namespace v0 {
 namespace redis {
 namespace detail {
 
+/// Asio writes to a descriptor where it wakes a thread, so that it may throw the cancellation of the thread
+/// that asks for something (`pthread_cancel`).
+using Whole = interlock::detail::WithoutCancellation;
+
 /// `R`: the runtime, whose clock, alarms and random bits it uses.
 ///
 /// **Thread safety.** `submit`, `take`, `cancel`, `forget`, `close`, `statistics`: safe.
@@ -63,6 +68,7 @@ public:
     [[gnu::cold]] static std::shared_ptr<Pipeline> make(
         R runtime, boost::asio::any_io_executor executor, Options const& options, std::shared_ptr<Life> life)
     {
+        Whole const whole;
         std::shared_ptr<Pipeline> pipeline(
             new Pipeline(std::move(runtime), std::move(executor), options, std::move(life)));
         pipeline->service_list_->add(pipeline);
@@ -70,11 +76,7 @@ public:
     }
     Pipeline(Pipeline const&) = delete;
     Pipeline& operator=(Pipeline const&) = delete;
-    [[gnu::cold]] ~Pipeline() override
-    {
-        runtime_.cancel(*this);
-        service_list_->remove(*this);
-    }
+    [[gnu::cold]] ~Pipeline() override;
 
     Options const& options() const noexcept { return options_; }
     R const& runtime() const noexcept { return runtime_; }
@@ -137,33 +139,10 @@ public:
     }
 
     /// Nobody will ask for more: all commands end as cancelled.
-    [[gnu::cold]] void close() noexcept
-    {
-        if (!end())
-            return;
-        std::lock_guard lock(mutex_);
-        if (wire_)
-            boost::asio::post(wire_->strand, Turn{this->shared_from_this(), &Pipeline::drop_socket});
-    }
+    [[gnu::cold]] void close() noexcept;
     /// The execution context goes away.
-    [[gnu::cold]] void abandon() noexcept override
-    {
-        end();
-        std::unique_ptr<Wire> dropped;
-        std::lock_guard lock(mutex_);
-        dropped = std::move(wire_);
-    }
-
-    [[gnu::cold]] void ring() noexcept override
-    {
-        auto const self = this->weak_from_this().lock();
-        if (!self)
-            return;
-        std::lock_guard lock(mutex_);
-        alarm_at_ = TimePoint::max();
-        if (!closed_ && wire_)
-            boost::asio::post(wire_->strand, Turn{self, &Pipeline::tick});
-    }
+    [[gnu::cold]] void abandon() noexcept override;
+    [[gnu::cold]] void ring() noexcept override;
 
 private:
     using Error = boost::system::error_code;
@@ -210,6 +189,7 @@ private:
         INTERLOCK_ASSERT(interlock::detail::is_locked(mutex_), "the mutex guards the queue");
         if (!submitted)
             return;
+        Whole const whole;
         try {
             arm(command.deadline());
             if (!turn_posted_ && queue_.wanted()) {
@@ -230,8 +210,10 @@ private:
     /// No work is kept for the executor, unless commands wait for time.
     void settle_work() noexcept
     {
-        if (work_ && !queue_.waits())
-            work_ = {};
+        if (!work_ || queue_.waits())
+            return;
+        Whole const whole;
+        work_ = {};
     }
 
     // ---- From here on: on the strand.
@@ -458,6 +440,49 @@ private:
     // Used on the strand only, with `wire_`.
     Connector<Pipeline> connector_{*this};
 };
+
+template <class R>
+Pipeline<R>::~Pipeline()
+{
+    Whole const whole;
+    runtime_.cancel(*this);
+    service_list_->remove(*this);
+    wire_.reset();
+}
+
+template <class R>
+void Pipeline<R>::close() noexcept
+{
+    Whole const whole;
+    if (!end())
+        return;
+    std::lock_guard lock(mutex_);
+    if (wire_)
+        boost::asio::post(wire_->strand, Turn{this->shared_from_this(), &Pipeline::drop_socket});
+}
+
+template <class R>
+void Pipeline<R>::abandon() noexcept
+{
+    Whole const whole;
+    end();
+    std::unique_ptr<Wire> dropped;
+    std::lock_guard lock(mutex_);
+    dropped = std::move(wire_);
+}
+
+template <class R>
+void Pipeline<R>::ring() noexcept
+{
+    auto const self = this->weak_from_this().lock();
+    if (!self)
+        return;
+    Whole const whole;
+    std::lock_guard lock(mutex_);
+    alarm_at_ = TimePoint::max();
+    if (!closed_ && wire_)
+        boost::asio::post(wire_->strand, Turn{self, &Pipeline::tick});
+}
 
 }  // namespace detail
 }  // namespace redis

@@ -10,6 +10,7 @@
 #include <interlock/core/detail/transaction/transaction_call.hpp>
 #include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/kit/store_executor.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -277,6 +278,7 @@ private:
 
     void stop_running()
     {
+        WithoutCancellation const whole;
         boost::asio::post(*run_.strand, [self = Ref<Base>(this), strand = *run_.strand, run = run_.now] {
             auto waiting = Stage::waiting;
             if (run->stage.compare_exchange_strong(waiting, Stage::refused) || waiting != Stage::begun)

@@ -5,6 +5,7 @@
 
 #include <interlock/core/kit/async_operation.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/cancellation_type.hpp>
@@ -65,6 +66,7 @@ auto AsyncOperation<Handler, R>::offloaded(F call)
 template <class Handler, class R>
 void AsyncOperation<Handler, R>::post() noexcept
 {
+    WithoutCancellation const whole;  // Asio writes to a descriptor where it wakes a thread
     boost::asio::post(executor_, [self = Ref<AsyncOperation>(this)]() mutable {
         auto* const op = self.operator->();
         op->run(std::move(self));

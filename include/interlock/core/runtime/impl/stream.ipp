@@ -13,6 +13,7 @@ namespace detail {
 
 INTERLOCK_DECL void Doorbell::ring() const noexcept
 {
+    WithoutCancellation const whole;
     std::uint64_t const one = 1;
     // Fails only when it is rung already.
     [[maybe_unused]] auto const written = ::write(fd_.get(), &one, sizeof one);
@@ -20,6 +21,7 @@ INTERLOCK_DECL void Doorbell::ring() const noexcept
 
 INTERLOCK_DECL void Doorbell::silence() const noexcept
 {
+    WithoutCancellation const whole;
     std::uint64_t count = 0;
     [[maybe_unused]] auto const read = ::read(fd_.get(), &count, sizeof count);
 }
@@ -59,6 +61,7 @@ INTERLOCK_DECL IoStatus wait_for_bell(TimePoint deadline, Doorbell const& bell) 
 INTERLOCK_DECL Stream Stream::connect_tcp(
     std::string const& host, std::uint16_t port, TimePoint deadline, IoResult& result, std::string& why)
 {
+    WithoutCancellation const whole;  // getaddrinfo(3) holds locks of the C library, and reads files
     Stream stream;
     addrinfo hints{};
     hints.ai_family = AF_UNSPEC;

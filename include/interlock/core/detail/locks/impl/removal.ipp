@@ -169,6 +169,7 @@ bool RecordRemoval<R>::release_line(Outcome<Removal>& removed, bool may_wait) no
     Wakeup wakeup;
     std::unique_lock lock(shard.mutex);
     auto& line = node_->second.line;
+    WithoutCancellation const whole;
     if (!may_wait && line.renewal_under_way(owner_)) {
         try {
             boost::asio::post(executor(), [self = Ref<RecordRemoval>(this), removed]() mutable {
@@ -179,7 +180,6 @@ bool RecordRemoval<R>::release_line(Outcome<Removal>& removed, bool may_wait) no
         } catch (...) {  // no memory: this thread waits for the one trip
         }
     }
-    WithoutCancellation const whole;
     shard.renewed.wait(lock, [&] { return !line.renewal_under_way(owner_); });
     auto* const node = std::exchange(node_, nullptr);
     wakeup = table_.promote_next(shard, node, line.removed());

@@ -6,6 +6,7 @@
 // The bodies are inline in the compiled form, too: only what needs TLS includes them, and links OpenSSL.
 
 #include <interlock/core/kit/net/openssl.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -317,6 +318,7 @@ private:
 
 inline Outcome<std::shared_ptr<TlsContext const>> make_tls_context(TlsOptions options, std::string store)
 {
+    detail::WithoutCancellation const whole;  // OpenSSL reads files, under locks of its own
     return detail::OpenSslContext::make(std::move(options), std::move(store));
 }
 
