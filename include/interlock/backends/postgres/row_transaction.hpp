@@ -15,7 +15,7 @@
 ///     rows.commit(changes, nullptr, 2s).value();
 
 #include <interlock/backends/postgres/async_transaction.hpp>
-#include <interlock/backends/postgres/detail/row_transaction_core.hpp>
+#include <interlock/backends/postgres/detail/row_refusals.hpp>
 #include <interlock/backends/postgres/detail/state_table.hpp>
 #include <interlock/backends/postgres/transaction.hpp>
 #include <interlock/core/contracts/store.hpp>

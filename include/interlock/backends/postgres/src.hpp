@@ -38,6 +38,7 @@
 #include <interlock/backends/postgres/detail/impl/pool_state.ipp>
 #include <interlock/backends/postgres/detail/impl/record_statements.ipp>
 #include <interlock/backends/postgres/detail/impl/reply.ipp>
+#include <interlock/backends/postgres/detail/impl/row_refusals.ipp>
 #include <interlock/backends/postgres/detail/impl/row_transaction_core.ipp>
 #include <interlock/backends/postgres/detail/impl/settings.ipp>
 #include <interlock/backends/postgres/detail/impl/sql_words.ipp>

@@ -311,4 +311,54 @@ TEST_CASE("an empty optional is the default of a column that cannot be empty", "
     CHECK(refused.errc() == Errc::constraint_violated);
 }
 
+TEST_CASE("new rows under keys of types that are compared as another type", "[postgres][foreign_inserts]")
+{
+    struct Case {
+        char const* type;
+        char const* key;
+    };
+    auto const c = GENERATE(
+        Case{"varchar", "ab"}, Case{"cidr", "10.0.0.0/24"}, Case{"key_of_text", "ab"},
+        Case{"key_of_varchar", "ab"}, Case{"key_of_cidr", "10.0.0.0/24"}, Case{"regclass", "pg_class"},
+        Case{"regtype", "integer"}, Case{"oid", "77"}, Case{"bpchar", "ab"}, Case{"varbit", "10"},
+        Case{"varchar[]", "{a}"}, Case{"pg_lsn", "0/16B3748"}, Case{"varchar(9)", "ab"});
+    CAPTURE(c.type);
+    static bool const domains_are_made = [] {
+        for (std::string const type : {"text", "varchar", "cidr"})
+            postgres_server().command("CREATE DOMAIN key_of_" + type + " AS " + type);
+        return true;
+    }();
+    REQUIRE(domains_are_made);
+    auto const pool = fresh_pool();
+    auto const table = pool.options().name_space + "_sessions";
+    postgres_server().command(
+        "CREATE TABLE " + table + " (id " + c.type +
+        " PRIMARY KEY, \"user\" text NOT NULL DEFAULT '', version bigint NOT NULL DEFAULT 1)");
+    postgres::StateRepository<Session> const sessions{pool, {.table = table, .key = "id"}};
+    std::string const key{c.key};
+    CHECK(sessions.insert(Session{key, "first"}));
+    CHECK(sessions.insert(Session{key, "second"}).errc() == Errc::already_exists);
+    auto const under = [&](auto policy, char const* name) {
+        INFO(name);
+        policy.missing = Missing::create;
+        TransactionService const service{policy, sessions};
+        auto const more = [](Session& s) { s.user += "!"; };
+        postgres_server().command("DELETE FROM " + table);
+        OperationId const id{name};
+        CHECK(service.try_do_in_transaction(id, key, more));
+        CHECK(service.try_do_in_transaction(id, key, more).replayed());
+        CHECK(service.try_do_in_transaction(key, more));
+        CHECK(sessions.load(key).value().value.user == "!!");
+        postgres_server().command("DELETE FROM " + table);
+        CHECK(service.try_do_in_transaction(key, more));
+        CHECK(sessions.load(key).value().value.user == "!");
+    };
+    under(OptimisticVersioning{}, "optimistic");
+    under(OptimisticVersioning{.remember = 10}, "remembering");
+    under(PessimisticRowLock{}, "row lock");
+    under(SetNxLock{}, "lease");
+    auto const stored = sessions.load(key).value();
+    CHECK(sessions.erase(key, stored.version));
+}
+
 }  // namespace postgres_foreign_inserts_test

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // A migration changes the table under a running service: no call meets a plan that is older than the schema,
-// on any of the pool's connections.
+// on any of the pool's connections, and nothing is dropped or refused by what the table was before.
 
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -19,6 +19,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -147,6 +148,235 @@ TEST_CASE("a changed schema is noticed on every connection: optimistic", "[postg
 TEST_CASE("a changed schema is noticed on every connection: leases", "[postgres][foreign][stale_plans]")
 {
     no_call_fails(SetNxLock{});
+}
+
+// ---- what is known of the table, and is so no longer --------------------------------------------
+
+struct Line {
+    std::int64_t id{0};
+    int quantity{0};
+    std::optional<int> total;
+};
+BOOST_DESCRIBE_STRUCT(Line, (), (id, quantity, total))
+
+/// A table `<name space>_t` with rows 1 and 2, and a repository whose statements are warm.
+struct Warm {
+    explicit Warm(std::string const& columns, std::string const& user = {})
+    {
+        run("CREATE TABLE {t} (" + columns + ", version bigint NOT NULL DEFAULT 1)");
+        run("INSERT INTO {t} (id, quantity) VALUES (1, 1), (2, 2)");
+        auto url = interlock_test::postgres_server().tcp_url() + "?name_space=" + ns;
+        if (!user.empty()) {
+            run("CREATE ROLE {t}_" + user + " LOGIN");
+            run("GRANT ALL ON ALL TABLES IN SCHEMA public TO {t}_" + user);
+            run("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {t}_" + user);
+            url.replace(url.find("interlock@"), 9, t + "_" + user);
+        }
+        pool.emplace(postgres::Options::parse(url).value());
+        lines.emplace(*pool, postgres::RepositoryOptions{.table = t, .key = "id"});
+        each(1, [](Line& l) { ++l.quantity; });
+    }
+    std::string run(std::string text) const
+    {
+        for (std::size_t at = 0; (at = text.find("{t}")) != std::string::npos;)
+            text.replace(at, 3, t);
+        return single_value(text);
+    }
+    /// `op` under each policy, with and without an id: as many calls as `each` returns are applied.
+    template <class F>
+    int each(std::int64_t key, F op, Errc refused = Errc::ok) const
+    {
+        int calls = 0;
+        auto const under = [&](auto const& policy, char const* name) {
+            INFO(name);
+            TransactionService const service{policy, *lines};
+            OperationId const id{std::string(name) + std::to_string(++calls_before)};
+            CHECK(service.try_do_in_transaction(key, op).errc() == refused);
+            CHECK(service.try_do_in_transaction(id, key, op).errc() == refused);
+            if (refused == Errc::ok)
+                CHECK(service.try_do_in_transaction(id, key, op).replayed());
+            calls += 2;
+        };
+        under(OptimisticVersioning{}, "optimistic");
+        under(OptimisticVersioning{.remember = 10}, "remembering");
+        under(PessimisticRowLock{}, "row lock");
+        under(SetNxLock{}, "lease");
+        auto const two = [&](auto const& policy, char const* name) {
+            INFO(name);
+            TransactionService const service{policy, *lines};
+            auto const both = [&](Line& l, Line const&) { op(l); };
+            CHECK(service.try_do_in_transaction(keys(key, std::int64_t{3} - key), both).errc() == refused);
+            ++calls;
+        };
+        two(OptimisticVersioning{}, "optimistic, two rows");
+        two(PessimisticRowLock{}, "row lock, two rows");
+        return calls;
+    }
+    int number(std::string const& what, int id) const
+    {
+        return std::stoi(run("SELECT " + what + " FROM {t} WHERE id = " + std::to_string(id)));
+    }
+
+    postgres::Pool owner{fresh_pool()};
+    std::string ns{owner.options().name_space};
+    std::string t{ns + "_t"};
+    std::optional<postgres::Pool> pool;
+    std::optional<postgres::StateRepository<Line>> lines;
+    mutable int calls_before{0};
+};
+
+TEST_CASE("a column that the server made, and makes no longer, is written", "[postgres][stale_plans]")
+{
+    auto const generated = GENERATE(true, false);
+    CAPTURE(generated);
+    Warm const w{
+        std::string("id bigint PRIMARY KEY, quantity int NOT NULL, total int GENERATED ALWAYS AS ") +
+        (generated ? "(quantity * 2) STORED" : "IDENTITY")};
+    auto const more = [](Line& l) { l.total = *l.total + 1000; };
+    SECTION("as long as the server makes it, what is written there is ignored")
+    {
+        auto const before = w.number("total", 1);
+        w.each(1, more);
+        CHECK(w.number("total", 1) == before);
+        CHECK(w.lines->insert(Line{7, 5, 55}));
+        CHECK(w.number("total", 7) != 55);
+    }
+    SECTION("the first call after it")
+    {
+        w.run(std::string("ALTER TABLE {t} ALTER total DROP ") + (generated ? "EXPRESSION" : "IDENTITY"));
+        auto const first = GENERATE(0, 1, 2, 3);
+        CAPTURE(first);
+        if (first == 0) {
+            auto const before = w.number("total", 1);
+            auto const calls = w.each(1, more);
+            CHECK(w.number("total", 1) == before + 1000 * calls);
+        }
+        if (first == 1)
+            CHECK(w.lines->insert(Line{7, 5, 55}));
+        if (first == 2) {
+            TransactionService const rows{PessimisticRowLock{.missing = Missing::create}, *w.lines};
+            CHECK(rows.try_do_in_transaction(std::int64_t{7}, [](Line& l) { l.total = 55; }));
+        }
+        if (first == 3) {
+            auto const now = w.lines->load(std::int64_t{2}).value();
+            CHECK(w.lines->compare_and_set(std::int64_t{2}, now.version, Line{2, 2, 55}));
+        }
+        if (first == 1 || first == 2)
+            CHECK(w.number("total", 7) == 55);
+        if (first == 3)
+            CHECK(w.number("total", 2) == 55);
+    }
+}
+
+TEST_CASE("what was refused by what the table was before is possible now", "[postgres][stale_plans]")
+{
+    auto const total = [](Line& l) { l.total = l.total.value_or(0) + 1; };
+    SECTION("a right is granted")
+    {
+        Warm const w{"id bigint PRIMARY KEY, quantity int NOT NULL, total int", "app"};
+        w.run("REVOKE UPDATE, INSERT ON {t} FROM {t}_app");
+        w.run("GRANT UPDATE (quantity, version), INSERT (id, quantity, version) ON {t} TO {t}_app");
+        w.each(1, total, Errc::misconfigured);
+        CHECK(w.lines->insert(Line{7, 1, 5}).errc() == Errc::misconfigured);
+        w.run("GRANT UPDATE (total), INSERT (total) ON {t} TO {t}_app");
+        CHECK(w.lines->insert(Line{7, 1, 5}));
+        auto const calls = w.each(1, total);
+        CHECK(w.number("total", 1) == calls);
+    }
+    SECTION("a unique index is made")
+    {
+        Warm const w{"id bigint, quantity int NOT NULL, total int"};
+        CHECK(w.lines->insert(Line{7, 1, 5}).errc() == Errc::misconfigured);
+        w.run("ALTER TABLE {t} ADD PRIMARY KEY (id)");
+        CHECK(w.lines->insert(Line{7, 1, 5}));
+        CHECK(w.lines->insert(Line{7, 1, 5}).errc() == Errc::already_exists);
+        TransactionService const rows{PessimisticRowLock{.missing = Missing::create}, *w.lines};
+        CHECK(rows.try_do_in_transaction(std::int64_t{8}, total));
+    }
+    SECTION("a row lock is the first to need the index")
+    {
+        Warm const w{"id bigint, quantity int NOT NULL, total int"};
+        TransactionService const rows{PessimisticRowLock{.missing = Missing::create}, *w.lines};
+        CHECK(rows.try_do_in_transaction(std::int64_t{8}, total).errc() == Errc::misconfigured);
+        w.run("ALTER TABLE {t} ADD PRIMARY KEY (id)");
+        CHECK(rows.try_do_in_transaction(std::int64_t{8}, total));
+    }
+    SECTION("the key gets a default")
+    {
+        Warm const w{"id bigint PRIMARY KEY, quantity int NOT NULL, total int"};
+        CHECK(w.lines->insert_new(Line{0, 1, 5}).errc() == Errc::misconfigured);
+        w.run("ALTER TABLE {t} ALTER id ADD GENERATED BY DEFAULT AS IDENTITY (START 100)");
+        CHECK(w.lines->insert_new(Line{0, 1, 5}).value().value.id == 100);
+    }
+    SECTION("a column becomes NOT NULL, with a default")
+    {
+        Warm const w{"id bigint PRIMARY KEY, quantity int NOT NULL, total int"};
+        CHECK(w.lines->insert(Line{7, 1, {}}));
+        w.run("UPDATE {t} SET total = 0");
+        w.run("ALTER TABLE {t} ALTER total SET DEFAULT 9, ALTER total SET NOT NULL");
+        CHECK(w.lines->insert(Line{8, 1, {}}));
+        CHECK(w.number("total", 8) == 9);
+        TransactionService const rows{PessimisticRowLock{.missing = Missing::create}, *w.lines};
+        w.run("ALTER TABLE {t} ALTER total DROP NOT NULL");
+        CHECK(rows.try_do_in_transaction(std::int64_t{9}, [](Line&) {}));
+    }
+    SECTION("the version becomes wider")
+    {
+        Warm const w{"id bigint PRIMARY KEY, quantity int NOT NULL, total int"};
+        w.run("ALTER TABLE {t} ALTER version TYPE smallint");
+        w.each(1, total);
+        w.run("UPDATE {t} SET version = 32767");
+        w.each(1, total, Errc::version_exhausted);
+        w.run("ALTER TABLE {t} ALTER version TYPE int");
+        auto const before = w.number("total", 1);
+        auto const calls = w.each(1, total);
+        CHECK(w.number("total", 1) == before + calls);
+    }
+}
+
+struct Coded {
+    std::string id;
+    int amount{0};
+};
+BOOST_DESCRIBE_STRUCT(Coded, (), (id, amount))
+
+TEST_CASE("a key column that becomes narrower cuts and rounds no new key", "[postgres][stale_plans]")
+{
+    struct Case {
+        char const* from;
+        char const* to;
+        char const* key;   // that the narrower column cannot hold
+        char const* good;  // that it can
+    };
+    static constexpr char const* long_name =
+        "0123456789012345678901234567890123456789012345678901234567890123456789";
+    auto const c = GENERATE(
+        Case{"varchar(40)", "varchar(10)", "0123456789ab", "01"},
+        Case{"varchar(40)", "varchar(3)", "abc   ", "abc"}, Case{"text", "name", long_name, "01"},
+        Case{"text", "\"char\"", "xyz", "x"}, Case{"numeric(8, 2)", "numeric(8, 1)", "1.25", "1.5"},
+        Case{"numeric", "numeric(8, 1)", "1.25", "1.5"}, Case{"numeric", "int", "1.25", "1"},
+        Case{"timestamptz", "timestamptz(0)", "2024-01-01 00:00:00.7+00", "2024-01-01 00:00:00+00"},
+        Case{"interval", "interval(0)", "00:00:01.7", "00:00:01"},
+        Case{"time", "time(1)", "00:00:01.77", "00:00:01"},
+        Case{"numeric[]", "numeric(8, 1)[]", "{1.25}", "{1.5}"},
+        Case{"inet", "cidr", "10.0.0.1/24", "10.0.0.0/24"});
+    CAPTURE(c.from, c.to);
+    auto const pool = fresh_pool();
+    auto const t = pool.options().name_space + "_keys";
+    sql(
+        {"CREATE TABLE " + t + " (id " + c.from + " PRIMARY KEY, amount int NOT NULL DEFAULT 0, version " +
+         "bigint NOT NULL DEFAULT 1)"});
+    postgres::StateRepository<Coded> const repository{pool, {.table = t, .key = "id"}};
+    for (int i = 0; i < 7; ++i) {  // until the server has made a plan for all keys
+        CHECK(repository.insert(Coded{c.key, 1}));
+        sql({"DELETE FROM " + t});
+    }
+    sql({"ALTER TABLE " + t + " ALTER id TYPE " + c.to + " USING id::" + c.to});
+    auto const cut = repository.insert(Coded{c.key, 1});
+    INFO(cut.detail());
+    CHECK(cut.errc() == Errc::invalid_argument);
+    CHECK(single_value("SELECT count(*) FROM " + t) == "0");
+    CHECK(repository.insert(Coded{c.good, 1}));
 }
 
 }  // namespace postgres_stale_plans_test

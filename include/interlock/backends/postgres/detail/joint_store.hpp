@@ -7,7 +7,7 @@
 /// Commits of several `postgres::StateRepository`s of one pool: one transaction.
 
 #include <interlock/backends/postgres/detail/pool_state.hpp>
-#include <interlock/backends/postgres/detail/row_transaction_core.hpp>
+#include <interlock/backends/postgres/detail/row_refusals.hpp>
 #include <interlock/backends/postgres/detail/state_table.hpp>
 #include <interlock/backends/postgres/detail/table_core.hpp>
 #include <interlock/core/contracts/joint_store.hpp>

@@ -85,6 +85,8 @@ private:
 enum class Writing : unsigned char {
     no,
     yes,
+    /// The server makes it. What the member says is dropped, so the statement looks whether that is still so.
+    made,
     no_right,   ///< it would have to be, and the role must not
     read_only,  ///< it would have to be, and `RepositoryOptions::read_only` names it
 };

@@ -36,6 +36,8 @@ struct SqlName {
 std::string quoted_name(std::string_view name);
 /// `text` as a constant of SQL, whatever `standard_conforming_strings` says.
 std::string quoted_text(std::string_view text);
+/// The name that a quoted identifier stands for; other names stay as they are.
+std::string unquoted(std::string_view name);
 
 /// Where what is in `table` is kept, for texts.
 [[gnu::cold]] inline std::string place_of_table(std::string_view table)

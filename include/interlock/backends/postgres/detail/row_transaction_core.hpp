@@ -142,6 +142,10 @@ private:
     Failure refused(SqlError const& error, Wait wait, std::span<Key const* const> keys) const;
     // The failure of an error of the changes.
     Failure changes_refused(SqlError const& error, std::span<RowChange const> changes, TimePoint until);
+    // The failure of a change that was not sent. It may be possible by what is known of the table now.
+    Failure not_sent(Failure failure, TimePoint until);
+    // Another run begins with what is known now.
+    Failure for_another_run(Failure const& failure, std::string_view why);
 
     Outcome<CommitResult> do_commit(
         std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful);

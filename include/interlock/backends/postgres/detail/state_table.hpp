@@ -331,7 +331,7 @@ private:
                         : before == nullptr
                             ? writing_of_update(shaped, i, std::nullopt)
                             : writing_of_update(shaped, i, !interlock::detail::surely_equal(member, loaded));
-                    written += writing == Writing::yes ? '1' : '0';
+                    written += writing == Writing::yes ? '1' : writing == Writing::made ? '2' : '0';
                     if (writing == Writing::yes)
                         if (auto const misfit = add_column(params, member, shaped.forms[i]))
                             failure = this->cannot_hold(name, misfit);
@@ -340,7 +340,7 @@ private:
                 });
             if (failure)
                 return *std::move(failure);
-            if (written.find('0') == std::string::npos)
+            if (written.find_first_not_of('1') == std::string::npos)
                 written.clear();
         }
         return success();

@@ -84,6 +84,10 @@ struct KeyFit {
     std::string narrow{};  ///< the cast from that type to the column's, with its length or scale
     /// The type itself cuts, so that a row must be compared in the type `whole`, too.
     bool cuts{false};
+    /// The cast of the parameter where nothing has to be looked at; empty: it needs none. Columns of some
+    /// types are compared as another type (`varchar` as text, `cidr` as inet, a domain as what it is made
+    /// of), and the server refuses a parameter that is both compared and stored.
+    std::string own{};
 
     /// The condition that the column has the value of `parameter`.
     std::string equals(std::string_view column, std::string_view parameter) const;
@@ -129,6 +133,9 @@ struct Table {
     std::vector<KeyPart> record_key;
     std::vector<ColumnForm> key_forms{};  ///< for each column of the key: how its values cross
     std::vector<KeyFit> key_fits;         ///< see `key_fit`; empty in the library's own table
+    /// For each column of the key: the cast by which a new row is compared with the key that was sent, since
+    /// the column may have become one that cuts or rounds; empty: it is not, because no such column does.
+    std::vector<std::string> key_checks{};
     /// For each column of the key: the largest number that it takes; all but that of an integer take all.
     std::vector<std::int64_t> key_most{};
     /// The condition that makes a row one of the repository's, in parentheses behind AND; or empty.
@@ -169,7 +176,8 @@ enum ChangeColumn : std::size_t {
 
 /// Which columns a change writes, and what it does besides, on a user's table.
 struct ChangeColumns {
-    /// For each of `Table::columns` whether it is written, '1' or '0'; empty: all are.
+    /// For each of `Table::columns` whether it is written, '1' or '0'; empty: all are. '2': it is not, since
+    /// the server makes it; if that is no longer so, the statement fails with 22001.
     std::string written{};
     /// The reply's last columns are those of `Table::shown`, as they are stored.
     bool told{false};

@@ -57,6 +57,9 @@ Failure damaged(char const* what);
 
 /// Whether a value is refused, and not what it is the value of.
 bool of_a_value(SqlError const& error) noexcept;
+/// Whether a column has refused what it may take by now: it became wider, or has got a default. The table is
+/// looked at before that is believed.
+bool by_former_facts(SqlError const& error) noexcept;
 /// Where each of them is.
 std::vector<Key const*> pointers_to(std::span<Key const> keys);
 
@@ -199,7 +202,8 @@ public:
     using Known = std::shared_ptr<KnownTable const>;
     /// The table as it is known; asks the server in a trip of its own when it is not.
     Outcome<Known> know(Deadline deadline) const;
-    /// Asks the server again, after it has refused a value: the column may have another type by now.
+    /// Asks the server again, after a change was refused by what was known of the table, or by a column:
+    /// whether the table is another one by now.
     bool has_changed(KnownTable const& known, Deadline deadline) const;
     /// After an error: true if it may come from a table that is not as it was known. Whoever uses the table
     /// next asks again.

@@ -53,6 +53,8 @@ struct ColumnFacts {
     bool not_null{false};
     bool may_insert{false};  ///< whether the role may name it in an INSERT
     bool may_update{false};  ///< whether the role may set it in an UPDATE
+
+    friend bool operator==(ColumnFacts const&, ColumnFacts const&) = default;
 };
 
 /// What of the user's own takes part in changes of one kind: triggers, on partitions and on tables that
@@ -63,6 +65,8 @@ struct OwnRules {
     bool before{false};
     bool after{false};      ///< something that may change the row once more
     bool at_commit{false};  ///< the same, at the end of the transaction
+
+    friend bool operator==(OwnRules const&, OwnRules const&) = default;
 };
 
 /// One table.
@@ -85,10 +89,9 @@ struct TableFacts {
 
     /// Nothing when there is no such column.
     ColumnFacts const* column(std::string_view name) const noexcept;
-};
 
-/// The name that a quoted identifier stands for; other names stay as they are.
-std::string unquoted(std::string_view name);
+    friend bool operator==(TableFacts const&, TableFacts const&) = default;
+};
 
 /// Adds the query to `batch`. `table`: with its names as the options have them, as they stand in statements.
 /// `known`: the same table as it was known before, or `table`. What is known is looked for first: a name is
@@ -99,6 +102,11 @@ Outcome<TableFacts> facts_of(Reply const& reply, std::string const& table);
 
 /// Whether an error may come from a table that is no longer as it was when its facts were learnt.
 bool outdates_facts(SqlError const& error) noexcept;
+/// Whether what is refused with this code, by what is known of the table, may be possible by now: a right was
+/// granted, a column became wider or has a default, an index was made. That is looked at before it is said.
+bool by_former_facts(Errc code) noexcept;
+/// Whether prepared plans for the one fit the other: it is the same table, with the same types of columns.
+bool same_types(TableFacts const& one, TableFacts const& other) noexcept;
 
 }  // namespace detail
 }  // namespace postgres

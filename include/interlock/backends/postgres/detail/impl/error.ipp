@@ -61,7 +61,8 @@ INTERLOCK_DECL std::string describe(SqlError const& error)
         error.constraint.empty() ? std::string(rule_of(error.state).name) : "constraint " + error.constraint;
     if (!error.state.empty())
         out += " (" + error.state + ")";
-    bool shown = error.raised;
+    // A check without a name is that of a partition: "no partition of relation ... found for row".
+    bool shown = error.raised || error.state == "23514";
     for (std::string_view state : {"2200H", "42", "0A", "26", "2D", "3D", "3F", "P0", "55000"})
         shown = shown || error.state.starts_with(state);
     if (!shown)

@@ -242,8 +242,10 @@ INTERLOCK_DECL Writing
 writing_of_update(Table const& table, std::size_t shown, std::optional<bool> changed) noexcept
 {
     auto const& use = table.uses[shown];
-    if (!table.written[shown] || use.made)
+    if (!table.written[shown])
         return Writing::no;
+    if (use.made)
+        return changed.value_or(true) && !use.read_only ? Writing::made : Writing::no;
     if (use.read_only)
         return changed.value_or(false) ? Writing::read_only : Writing::no;
     if (changed == false && (table.write == Write::changed || !use.may_update))
@@ -255,8 +257,10 @@ INTERLOCK_DECL Writing
 writing_of_insert(Table const& table, std::size_t shown, bool empty, bool initial) noexcept
 {
     auto const& use = table.uses[shown];
-    if (!table.written[shown] || use.made || use.read_only)
+    if (!table.written[shown] || use.read_only)
         return Writing::no;
+    if (use.made)
+        return Writing::made;
     if (empty && use.has_default && (use.not_null || table.empty == Empty::column_default))
         return Writing::no;
     if (!use.may_insert)
@@ -397,6 +401,45 @@ INTERLOCK_DECL bool spelled_one_way(ColumnFacts const& column, KeyPartKind kind)
     return (kind == KeyPartKind::number && is_integer(column)) ||
            (kind == KeyPartKind::text && is_text(column.base_oid) && column.collation.empty()) ||
            (kind == KeyPartKind::text && column.base_oid == type_oid::bytea);
+}
+
+/// The cast to a type in which a key is compared with what the column has stored; empty: none of the types
+/// that the column may get by ALTER TABLE stores another value without a word.
+INTERLOCK_DECL std::string key_check(ColumnFacts const& column)
+{
+    switch (column.base_oid) {
+    case 25:    // text
+    case 1043:  // varchar
+        return "::text";
+    case type_oid::real:
+    case type_oid::double_precision:
+    case type_oid::numeric:
+    case type_oid::timestamp:
+    case type_oid::timestamptz:
+    case 869:   // inet
+    case 1083:  // time
+    case 1266:  // timetz
+    case 1186:  // interval
+    case 1009:  // text[], and other arrays of these
+    case 1015:
+    case 1021:
+    case 1022:
+    case 1231:
+    case 1041:
+    case 1115:
+    case 1185:
+    case 1183:
+    case 1270:
+    case 1187: return joined_text({"::", column.base});
+    default: return {};
+    }
+}
+
+/// Whether the server surely compares the column with a parameter of the column's own type.
+INTERLOCK_DECL bool is_compared_as_itself(ColumnFacts const& column) noexcept
+{
+    return column.type_oid == column.base_oid &&
+           (is_integer(column) || column.base_oid == 25 || column.base_oid == type_oid::uuid);
 }
 
 /// How the column takes the text of a key.
@@ -556,6 +599,11 @@ INTERLOCK_DECL Outcome<Table> fitted(
         auto const& column = *facts.column(unquoted(name));
         table.key_forms.push_back(form_of_key(column));
         table.key_fits.push_back(key_fit(column));
+        auto& fit = table.key_fits.back();
+        if (fit.whole.empty() && !is_compared_as_itself(column))
+            fit.own = joined_text({"::", column.base});
+        // A trigger may give the row another key.
+        table.key_checks.push_back(facts.on_insert.before ? std::string() : key_check(column));
         table.key_most.push_back(
             column.base_oid == type_oid::smallint  ? std::numeric_limits<std::int16_t>::max()
             : column.base_oid == type_oid::integer ? std::numeric_limits<std::int32_t>::max()

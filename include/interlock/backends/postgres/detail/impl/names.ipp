@@ -35,6 +35,19 @@ INTERLOCK_DECL std::string quoted_name(std::string_view name)
     return within('"', name);
 }
 
+INTERLOCK_DECL std::string unquoted(std::string_view name)
+{
+    if (name.size() < 2 || name.front() != '"' || name.back() != '"')
+        return std::string(name);
+    std::string out;
+    for (std::size_t i = 1; i + 1 < name.size(); ++i) {
+        out += name[i];
+        if (name[i] == '"')
+            ++i;
+    }
+    return out;
+}
+
 INTERLOCK_DECL std::string quoted_text(std::string_view text)
 {
     if (text.find('\\') == std::string_view::npos)

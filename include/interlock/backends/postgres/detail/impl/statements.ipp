@@ -49,7 +49,7 @@ INTERLOCK_DECL std::string joined(std::vector<std::string> const& names)
 INTERLOCK_DECL std::string KeyFit::equals(std::string_view column, std::string_view parameter) const
 {
     if (!cuts)
-        return joined_text({column, " = ", parameter});
+        return joined_text({column, " = ", parameter, own});
     // By the first condition an index finds the row.
     return joined_text(
         {column, " = ", parameter, whole, narrow, " AND ", column, whole, " = ", parameter, whole});
@@ -58,12 +58,20 @@ INTERLOCK_DECL std::string KeyFit::equals(std::string_view column, std::string_v
 INTERLOCK_DECL std::string KeyFit::value(std::string_view parameter) const
 {
     if (whole.empty())
-        return std::string(parameter);
+        return joined_text({parameter, own});
     // What fails is not a constant, so that the planner cannot evaluate it early.
     return joined_text(
         {"CASE WHEN ", parameter, whole, narrow, whole, " = ", parameter, whole, " THEN ", parameter, whole,
          narrow, " ELSE (pg_catalog.bpchar((", parameter, whole, "::text || 'xx')::bpchar, 5, false))::text",
          narrow, " END"});
+}
+
+/// An expression that fails with 22001 once it is evaluated. `value` is what the planner does not know
+/// before, so that it cannot evaluate it early.
+INTERLOCK_DECL std::string failing_number(std::string_view value)
+{
+    return joined_text(
+        {"length((pg_catalog.bpchar(((", value, ")::text || 'xx')::bpchar, 5, false))::text)"});
 }
 
 /// The condition that the column `i` of the key of the row `t` is `parameter`.
@@ -86,6 +94,46 @@ INTERLOCK_DECL std::string shown_column(Table const& t, std::size_t i)
 {
     bool const special = t.shown[i] == t.version && !t.shown_version.empty();
     return special ? t.shown_version : joined_text({"t.", t.shown[i]});
+}
+
+/// The condition that the server still makes what the change leaves to it, or an error. `written`: see
+/// `ChangeColumns::written`.
+INTERLOCK_DECL std::string still_made(Table const& t, std::string_view written)
+{
+    std::string names;
+    int count = 0;
+    for (std::size_t i = 0; i < written.size(); ++i)
+        if (written[i] == '2' && ++count > 0)
+            append(names, {names.empty() ? "" : ", ", quoted_text(unquoted(t.columns[i]))});
+    if (count == 0)
+        return {};
+    SqlWords words;
+    words.set("table", quoted_text(t.quoted));
+    words.set("names", std::move(names));
+    words.set("count", std::to_string(count));
+    words.set("fail", failing_number("count(*)"));
+    return words.line(R"( AND (SELECT CASE WHEN count(*) = {count} THEN 1 ELSE {fail} END
+        FROM pg_catalog.pg_attribute WHERE attrelid = {table}::regclass AND attname IN ({names})
+        AND NOT attisdropped AND (attgenerated <> '' OR attidentity = 'a')) = 1)");
+}
+
+/// The version of an inserted row, or an error: a column of its key has cut or rounded what was sent. `key`:
+/// the parameters; an empty one is a part that the server makes.
+INTERLOCK_DECL std::string made_version(Table const& t, std::vector<std::string> const& key)
+{
+    auto const& made = t.made_version.empty() ? t.seen_version : t.made_version;
+    std::string same;
+    std::string stored;
+    for (std::size_t i = 0; i < t.key_checks.size() && i < key.size(); ++i) {
+        auto const& cast = t.key_checks[i];
+        if (cast.empty() || key[i].empty())
+            continue;
+        append(same, {same.empty() ? "" : " AND ", "t.", t.key[i], cast, " = ", key[i], cast});
+        stored = joined_text({"t.", t.key[i]});
+    }
+    if (same.empty())
+        return made;
+    return joined_text({"CASE WHEN ", same, " THEN ", made, " ELSE ", failing_number(stored), " END"});
 }
 
 /// A statement under construction: its words and its parameters. `change_text` says the order of the parts.
@@ -141,9 +189,12 @@ public:
             append(names, {names.empty() ? "(" : ", ", name});
             append(values, {values.empty() ? "" : ", ", value});
         };
+        std::vector<std::string> sent(table_.key.size());
         for (std::size_t i = 0; i < table_.key.size(); ++i)
-            if (made[i] == '0')
-                add(table_.key[i], key_value(i, parameters_.next(table_.key_type)));
+            if (made[i] == '0') {
+                sent[i] = parameters_.next(table_.key_type);
+                add(table_.key[i], key_value(i, sent[i]));
+            }
         if (!table_.first_version.empty())
             add(table_.version, table_.first_version);
         if (with_operation_)
@@ -153,9 +204,9 @@ public:
                 add(table_.columns[i], parameters_.next(table_.value_type));
         words_.set("names", names.empty() ? "" : names + ") ");
         words_.set("values", std::move(values));
-        words_.set("allowed", allowed_);
+        words_.set("allowed", allowed_ + still_made(table_, columns_.written));
         words_.set("told", told("t."));
-        words_.set("made", table_.made_version.empty() ? table_.seen_version : table_.made_version);
+        words_.set("made", made_version(table_, sent));
         std::string recorded;
         for (std::size_t i = 0; i < table_.key.size(); ++i) {
             auto const part = joined_text({"t.", table_.key[i], "::text"});
@@ -275,7 +326,7 @@ private:
 
     std::string row_change()
     {
-        words_.set("allowed", allowed_);
+        words_.set("allowed", allowed_ + still_made(table_, columns_.written));
         if (action_ == RowAction::insert)
             return insertion();
         if (action_ == RowAction::nothing)
@@ -326,7 +377,7 @@ private:
             "free", columns_.looks || (!table_.arbiter && !bare_)
                         ? words_.line(" AND NOT EXISTS (SELECT FROM {table} t WHERE {is_key})")
                         : "");
-        words_.set("made", table_.made_version.empty() ? table_.seen_version : table_.made_version);
+        words_.set("made", made_version(table_, key_));
         words_.set(
             "or_nothing", bare_ || !table_.arbiter ? "" : words_.line("ON CONFLICT ({key}) DO NOTHING "));
         set_returned_lock();

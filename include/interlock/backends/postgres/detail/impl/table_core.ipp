@@ -117,20 +117,16 @@ bool TableCore<R>::has_changed(KnownTable const& known, Deadline deadline) const
     if (!mapped)  // the library's own table has the columns that it was made with
         return false;
     auto const now = learn(deadline);
-    if (!now)
+    if (!now || (*now)->facts == known.facts)
         return false;
-    auto const& before = known.facts.columns;
-    auto const& after = (*now)->facts.columns;
-    bool const same = (*now)->facts.oid == known.facts.oid &&
-                      std::equal(
-                          before.begin(), before.end(), after.begin(), after.end(),
-                          [](ColumnFacts const& a, ColumnFacts const& b) {
-                              return a.name == b.name && a.type == b.type && a.type_oid == b.type_oid &&
-                                     a.base_oid == b.base_oid && a.labels == b.labels;
-                          });
-    if (!same)
+    if (!same_types(known.facts, (*now)->facts))
         pool->schema_has_changed();
-    return !same;
+    return true;
+}
+
+INTERLOCK_DECL bool by_former_facts(SqlError const& error) noexcept
+{
+    return of_a_value(error) || (error.state == "23502" && !error.raised);
 }
 
 template <class R>
@@ -248,14 +244,17 @@ Outcome<Exchange> TableCore<R>::run(Access access, Deadline deadline, F fill, Kn
             return std::move(known).failure();
         Batch batch;
         add_settings(**known, batch);
-        if (auto filled = fill(**known, batch); !filled)
+        if (auto filled = fill(**known, batch); !filled) {
+            if (again && by_former_facts(filled.errc()) && has_changed(**known, until))
+                continue;
             return std::move(filled).failure();
+        }
         auto const schema = pool->schema();
         auto exchange = pool->run(batch, access, until, !mapped);
         bool const refuses = exchange && exchange->error && mapped;
         bool const stale =
             refuses && (outdated(*known, *exchange->error) || schema != pool->schema() ||
-                        (again && of_a_value(*exchange->error) && has_changed(**known, until)));
+                        (again && by_former_facts(*exchange->error) && has_changed(**known, until)));
         if (stale && again)
             continue;
         if (used != nullptr)

@@ -4,8 +4,10 @@
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_TABLE_FACTS_IPP
 
 #include <interlock/backends/postgres/detail/error.hpp>
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/table_facts.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -99,19 +101,6 @@ INTERLOCK_DECL ColumnFacts const* TableFacts::column(std::string_view name) cons
     return nullptr;
 }
 
-INTERLOCK_DECL std::string unquoted(std::string_view name)
-{
-    if (name.size() < 2 || name.front() != '"' || name.back() != '"')
-        return std::string(name);
-    std::string out;
-    for (std::size_t i = 1; i + 1 < name.size(); ++i) {
-        out += name[i];
-        if (name[i] == '"')
-            ++i;
-    }
-    return out;
-}
-
 INTERLOCK_DECL void add_facts_query(Batch& batch, Table const& table, Table const& known)
 {
     std::string names = "{";
@@ -203,6 +192,22 @@ INTERLOCK_DECL bool outdates_facts(SqlError const& error) noexcept
     // A constraint has become deferrable, so that ON CONFLICT does not take it any more.
     bool const is_no_arbiter = error.state == "55000" && !error.constraint.empty();
     return is_no_arbiter || error.state.starts_with("42") || error.state.starts_with("0A");
+}
+
+INTERLOCK_DECL bool by_former_facts(Errc code) noexcept
+{
+    return code == Errc::misconfigured || code == Errc::version_exhausted;
+}
+
+INTERLOCK_DECL bool same_types(TableFacts const& one, TableFacts const& other) noexcept
+{
+    auto const same = [](ColumnFacts const& a, ColumnFacts const& b) {
+        return a.name == b.name && a.type == b.type && a.type_oid == b.type_oid && a.base_oid == b.base_oid &&
+               a.labels == b.labels;
+    };
+    return one.oid == other.oid &&
+           std::equal(
+               one.columns.begin(), one.columns.end(), other.columns.begin(), other.columns.end(), same);
 }
 
 }  // namespace detail
