@@ -153,7 +153,7 @@ public:
         requires PolicyFor<Policy, Repository>
         : core_(
               std::move(policy), std::move(repository), options.observer, options.combine,
-              options.combine_patience)
+              detail::saturate(options.combine_patience).value)
     {}
 
     /// Makes a service whose transactions share the queue and the options of `locks`.
@@ -165,7 +165,7 @@ public:
                      PolicySession, Policy, LockStateService<T, Repository, Level>, Observer*>
         : core_(
               std::move(policy), std::move(locks), options.observer, options.combine,
-              options.combine_patience)
+              detail::saturate(options.combine_patience).value)
     {}
 
     /// A mistake, told at its line.

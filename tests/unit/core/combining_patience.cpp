@@ -176,6 +176,19 @@ TEST_CASE(
     CHECK(store.quantity() == 10);
 }
 
+TEST_CASE("a patience beyond all time shares, and one below zero does not", "[core][combining][patience]")
+{
+    using Patience = std::chrono::microseconds;
+    for (auto const patience : {Patience::max(), Patience{INT64_MAX / 1000}, Patience::min()}) {
+        Slow const store;
+        TransactionService const service{OptimisticVersioning{}, store, {.combine_patience = patience}};
+        CallOptions const long_enough{.deadline = 3h};  // a leader begins to commit one patience before it
+        in_one_batch(store, service, 6, [&](int) { service.do_in_transaction("x", add_one, long_enough); });
+        CHECK(store.quantity() == 7);
+        CHECK((store.story->commits < 7) == (patience > 0us));
+    }
+}
+
 TEST_CASE("a stopped context hangs nobody", "[core][combining][patience]")
 {
     for (int polls = 0; polls < 12; ++polls) {

@@ -258,6 +258,7 @@ TEST_CASE(
     CHECK(refused({.ttl = 25h}, "ttl"));
     CHECK(refused({.ttl = std::chrono::nanoseconds::max()}, "ttl"));
     CHECK(refused({.ttl = std::chrono::duration<double>(not_a_number)}, "ttl"));
+    CHECK(refused({.hand_on_time = -1ns}, "hand_on_time"));
     CHECK(refused({.drift = -0.1}, "drift"));
     CHECK(refused({.drift = 0.5}, "drift"));
     CHECK(refused({.drift = not_a_number}, "drift"));

@@ -12,6 +12,7 @@
 ///     interlock::memory::StateRepository<Account> accounts{options};
 ///     // The key number 10'001 is refused with `overloaded`, and nothing is changed.
 
+#include <interlock/core/errc.hpp>
 #include <interlock/fwd.hpp>
 
 #include <chrono>
@@ -53,7 +54,8 @@ struct RepositoryOptions {
     /// How many operation records may be kept, over all keys.
     std::size_t max_operations{std::size_t{1} << 24};
     /// How long an operation record is kept, by the runtime's clock. Choose it longer than anybody tries
-    /// again: after it the same operation id counts as a new operation.
+    /// again: after it the same operation id counts as a new operation. More than 0, else the store is not made
+    /// (`invalid_argument`).
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
     /// Where the events go that operations record, in the same commits: a `memory::EventRepository`. Without
     /// one a call whose operation records is `misconfigured`.
@@ -62,8 +64,9 @@ struct RepositoryOptions {
 
 /// How a log in memory is divided, and how large it may become (law P10).
 struct EventRepositoryOptions {
-    /// Into how many parts the log is divided. The events of one stream are in one partition; each partition
-    /// has one reader at a time.
+    /// Into how many parts the log is divided, 1 to 16,384; with another number it is not made
+    /// (`invalid_argument`). The events of one stream are in one partition; each partition has one reader at a
+    /// time.
     unsigned partitions{1};
     /// How many events may be kept, over all partitions; beyond it a commit that records is `overloaded`.
     std::size_t max_events{std::size_t{1} << 22};
@@ -77,11 +80,26 @@ struct EventRepositoryOptions {
 /// How an idempotency store in memory keeps its records, and how many (law P10).
 struct IdempotencyStoreOptions {
     /// How long an answer is kept, by the runtime's clock. Choose it longer than anybody tries again. A claim
-    /// without an answer is kept as long as well, counted from the claim.
+    /// without an answer is kept as long as well, counted from the claim. More than 0, else the store is not
+    /// made (`invalid_argument`).
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
     /// How many records may be kept, claims included; beyond it a claim is `overloaded`.
     std::size_t max_records{std::size_t{1} << 22};
 };
+
+namespace detail {
+
+/// The options of a store that keeps records, if it may be made with them. A record that ends when it begins
+/// would let an operation id, or a request, have two effects.
+template <class Options>
+Options checked_retention(Options options)
+{
+    if (options.retention.count() <= 0)
+        throw Error(Errc::invalid_argument, "memory: retention must be more than 0");
+    return options;
+}
+
+}  // namespace detail
 
 }  // namespace memory
 }  // namespace v0

@@ -113,8 +113,8 @@ public:
     using joint_store = detail::JointStore<R>;
     static constexpr std::string_view name = "memory";
 
-    /// A new, empty store. `runtime`: the clock by which leases and retentions end. Throws nothing but
-    /// `std::bad_alloc`.
+    /// A new, empty store. `runtime`: the clock by which leases and retentions end. Throws `Error`
+    /// (`invalid_argument`) for options out of range, and `std::bad_alloc`.
     explicit StateRepository(RepositoryOptions options = {}, R runtime = {})
         : store_(std::make_shared<Store>(options, std::move(runtime)))
     {}

@@ -7,6 +7,8 @@
 // millisecond" can be checked at both sides. Waiters are counters (`CountingWaiter`), so that a case sees who
 // is woken and when. Cases about exclusion run threads against each other and check a sum.
 
+#include <interlock/backends/memory/event_repository.hpp>
+#include <interlock/backends/memory/idempotency_store.hpp>
 #include <interlock/backends/memory/state_repository.hpp>
 
 #include "support/catch.hpp"
@@ -476,6 +478,21 @@ TEST_CASE(
     REQUIRE(seen.size() == 100);
     for (std::size_t i = 0; i < 100; ++i)
         CHECK(seen[i].second == std::to_string(i));
+}
+
+TEST_CASE("options of stores in memory that make no sense are refused by name", "[memory][state_repository]")
+{
+    using Catch::Matchers::ContainsSubstring;
+    for (auto const retention : {0ns, -1ns, std::chrono::nanoseconds::min()}) {
+        auto const says = ContainsSubstring("retention must be more than 0");
+        CHECK_THROWS_WITH((memory::StateRepository<Stock>{{.retention = retention}}), says);
+        CHECK_THROWS_WITH((memory::IdempotencyStore{{.retention = retention}}), says);
+    }
+    CHECK_NOTHROW(memory::StateRepository<Stock>{{.retention = std::chrono::nanoseconds::max()}});
+    for (auto const partitions : {0U, 16385U, ~0U})
+        CHECK_THROWS_WITH(
+            (memory::EventRepository{{.partitions = partitions}}),
+            ContainsSubstring("1 to 16384 partitions"));
 }
 
 TEST_CASE("beyond its bounds a store is overloaded, and recovers", "[memory][state_repository]")

@@ -70,6 +70,7 @@ TEST_CASE("redis repository options out of range are refused", "[redis][state_re
     CHECK_THROWS_AS(Repository(client, {.shards = 16385}), Error);
     CHECK_THROWS_AS(Repository(client, {.retention = 0s}), Error);
     CHECK_THROWS_AS(Repository(client, {.max_value_bytes = std::size_t{1} << 40}), Error);
+    CHECK_THROWS_AS(Repository(client, {.max_value_bytes = SIZE_MAX}), Error);
 }
 
 TEST_CASE(

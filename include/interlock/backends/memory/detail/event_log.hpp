@@ -62,7 +62,7 @@ class EventLog final : public EventSink {
 
 public:
     explicit EventLog(EventRepositoryOptions options)
-        : options_(std::move(options)), partitions_(std::max(1U, options_.partitions))
+        : options_(std::move(options)), partitions_(checked_partitions(options_.partitions))
     {}
 
     EventRepositoryOptions const& options() const noexcept { return options_; }
@@ -103,6 +103,12 @@ private:
     Partition& partition_with(Key const& stream) noexcept
     {
         return partitions_[partition_of(stream.bytes(), partitions())];
+    }
+    static unsigned checked_partitions(unsigned partitions)
+    {
+        if (partitions < 1 || partitions > 16384)
+            throw Error(Errc::invalid_argument, "memory: a log has 1 to 16384 partitions");
+        return partitions;
     }
     Outcome<void> check(unsigned partition, std::int64_t after, std::size_t limit) const
     {

@@ -49,7 +49,7 @@ template <class R>
 class IdempotencyRecords {
 public:
     IdempotencyRecords(IdempotencyStoreOptions options, R runtime)
-        : options_(options), runtime_(std::move(runtime))
+        : options_(checked_retention(options)), runtime_(std::move(runtime))
     {}
 
     IdempotencyStoreOptions const& options() const noexcept { return options_; }

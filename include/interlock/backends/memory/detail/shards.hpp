@@ -109,7 +109,9 @@ public:
     using Shard = detail::Shard<T>;
     using Node = typename Shard::Node;
 
-    Shards(RepositoryOptions options, R runtime) : options_(options), runtime_(std::move(runtime)) {}
+    Shards(RepositoryOptions options, R runtime)
+        : options_(checked_retention(std::move(options))), runtime_(std::move(runtime))
+    {}
 
     R const& runtime() const noexcept { return runtime_; }
 

@@ -65,8 +65,12 @@ public:
     };
 
     Combiner(int most, std::chrono::nanoseconds patience, std::size_t max_waiting_operations)
-        : terms_{most, patience}, lines_(max_waiting_operations), nobody_waits_(max_waiting_operations == 0)
+        : terms_{most, std::min(patience, longest_patience)}, lines_(max_waiting_operations),
+          nobody_waits_(max_waiting_operations == 0)
     {}
+
+    /// Sixteen of them are added up, and somebody who is waited for an hour has long taken longer than a call.
+    static constexpr std::chrono::nanoseconds longest_patience{std::chrono::hours{1}};
 
     bool off() const noexcept { return terms_.most <= 1 || nobody_waits_ || terms_.patience.count() <= 0; }
 

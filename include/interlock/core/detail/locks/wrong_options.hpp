@@ -26,6 +26,8 @@ namespace detail {
         return "max_attempts counts the first attempt: at least 1";
     if (options.hand_on_count < 0)
         return "hand_on_count must not be negative";
+    if (options.hand_on_time.count() < 0)
+        return "hand_on_time must not be negative";
     return options.holder.valid() ? nullptr : "a holder has 112 bytes at most";
 }
 

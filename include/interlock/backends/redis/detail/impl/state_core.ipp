@@ -55,7 +55,8 @@ INTERLOCK_DECL Failure undecodable(Version version, interlock::detail::Reading c
 [[gnu::cold]] INTERLOCK_DECL RepositoryOptions checked(RepositoryOptions options, Options const& client)
 {
     check_placement(options, client);
-    if (options.max_value_bytes + (std::size_t{1} << 10) > client.max_reply_bytes)
+    if (options.max_value_bytes >
+        client.max_reply_bytes - (std::size_t{1} << 10))  // which is 64 KiB at least
         throw Error(
             Errc::invalid_argument, "redis: max_value_bytes must be below the client's max_reply_bytes");
     if (options.replicas > 1000)
