@@ -336,6 +336,12 @@ TEMPLATE_LIST_TEST_CASE(
     bad = good;
     bad.data = std::string(max_event_bytes + 1, 'x');
     CHECK(refused(bad));
+    bad = good;
+    bad.because.cause = std::string(max_event_bytes - bad.data.size() + 1, 'x');
+    CHECK(refused(bad));
+    bad = good;
+    bad.id = std::string(max_event_id_bytes + 1, 'x');
+    CHECK(refused(bad));
     std::vector<NewEvent> const many(max_events_of_commit + 1, good);
     CHECK(events.append(x, Expected::any(), many, soon).errc() == Errc::invalid_argument);
     std::array const one{good};
@@ -349,7 +355,8 @@ TEMPLATE_LIST_TEST_CASE(
     // The largest ones are stored.
     auto large = good;
     large.type = std::string(128, 'a');
-    large.data = std::string(max_event_bytes - 100, 'x');  // its id counts, too
+    large.data = std::string(max_event_bytes, 'x');
+    large.id = std::string(max_event_id_bytes, 'i');
     CHECK(events.append(x, Expected::any(), std::array{large}, soon).value().number == 1);
     std::vector<NewEvent> const full(max_events_of_commit, good);
     CHECK(events.append(x, Expected::any(), full, soon).value().number == 1001);
@@ -381,6 +388,10 @@ TEMPLATE_LIST_TEST_CASE("a read that makes no sense is refused in words", "[cont
     CHECK(refused(
         events.read(partition_of("x", events.partitions()), beyond_all, 1, soon), Errc::corrupt_state));
     CHECK(refused(events.note_consumer("c", 0, beyond_all, soon), Errc::corrupt_state));
+    for (std::size_t const size : {0, 256}) {
+        CHECK(refused(events.note_consumer(std::string(size, 'c'), 0, 0, soon), Errc::invalid_argument));
+        CHECK(refused(events.forget_consumer(std::string(size, 'c'), soon), Errc::invalid_argument));
+    }
     Deadline const no_number{std::chrono::duration<double>(NAN)};
     CHECK(events.read(0, 0, 1, no_number).errc() == Errc::invalid_argument);
     CHECK(events.append(key("x"), Expected::any(), sold({2}), no_number).errc() == Errc::invalid_argument);

@@ -136,6 +136,49 @@ TEMPLATE_LIST_TEST_CASE("a new consumer begins where it is asked to", "[contract
     CHECK(batches.drain(none).value() == 9);
 }
 
+/// A log that cannot keep a name in mind would trim what its consumer has still to read.
+TEMPLATE_LIST_TEST_CASE(
+    "a consumer whose name the log cannot keep reads nothing", "[contract][events][readers]", Readers)
+{
+    TestType const backend;
+    auto const events = backend.events();
+    sell(events, 9);
+    auto const cursors = backend.template states<Cursor>();
+    TransactionService const places{OptimisticVersioning{.missing = Missing::create}, cursors};
+    for (std::string const name : {"plain", "a line\nand more", "\xff\xfe", "caf\xc3\xa9"}) {
+        bool const kept = events.note_consumer(name, 0, 0, soon).has_value();
+        auto const expected = kept ? Errc::ok : Errc::invalid_argument;
+        CHECK(Subscription{events, cursors, name}.drain([](Event const&) {}).errc() == expected);
+        CHECK(events.forget_consumer(name, soon));
+        BatchSubscription const batches{events, places, name + "s"};
+        CHECK(batches.drain([](std::span<Event const>) {}).errc() == expected);
+        CHECK(batches.forget());
+    }
+    for (std::string const bad : {"", "a/b"})
+        CHECK(BatchSubscription{events, places, bad}.forget().errc() == Errc::invalid_argument);
+}
+
+/// A position of a log with more partitions says nothing about this one, though it may lie in it.
+TEMPLATE_LIST_TEST_CASE(
+    "a cursor of another number of partitions is refused by batches", "[contract][events][readers]", Readers)
+{
+    TestType const backend;
+    auto const events = backend.events();
+    sell(events, 18);
+    auto const cursors = backend.template states<Cursor>();
+    auto const position = events.extent(0, soon).value().last;
+    Cursor const other{cursor_id("moved", 0), position, events.partitions() + 1, {}, {}};
+    static_cast<void>(cursors.insert(other).value());
+    BatchSubscription const moved{
+        events, TransactionService{OptimisticVersioning{.missing = Missing::create}, cursors}, "moved"};
+    int handled = 0;
+    auto const count = [&](std::span<Event const> batch) { handled += static_cast<int>(batch.size()); };
+    CHECK(moved.step(0, count).errc() == Errc::corrupt_state);
+    CHECK(moved.drain(count).errc() == Errc::corrupt_state);
+    CHECK(handled == 0);
+    CHECK(cursors.load(other.id).value().value == other);
+}
+
 TEMPLATE_LIST_TEST_CASE("runs of one name share the partitions", "[contract][events][readers]", Readers)
 {
     TestType const backend;

@@ -69,6 +69,11 @@ def a_mistake_is_dlocks_own_code_and_is_said(d):
     code, out, _ = d.run("--help")
     expect("help", code, 0)
     expect_in("help", "--at-least", out)
+    with open("/dev/full", "w") as full:
+        for word in ("--help", "--version"):
+            said = subprocess.run([d.program, word], stdout=full, stderr=subprocess.PIPE, text=True)
+            expect(f"{word} to a full disk", said.returncode, 125)
+            expect_in(f"{word} to a full disk", "cannot be written", said.stderr)
     code, _, err = d.run("a2", "--", "true", env={k: v for k, v in os.environ.items() if k != "DLOCK_STORE"})
     expect("no store", code, 125)
     expect_in("no store", "--store URL", err)
@@ -86,6 +91,27 @@ def a_name_is_what_was_written(d):
     expect("another one", d.run("-n", "a4", "--", "true")[0], 0)
     stop(holder)
     expect("an empty command", d.run("a4", "-c", "")[:2], (0, ""))
+
+
+@case
+def words_of_dlock_are_names_where_there_is_a_command(d):
+    for word in ("status", "break", "wait", "setup"):
+        expect(f"{word} with a command", d.run(word, "--", "echo", "hi")[:2], (0, "hi\n"))
+        code, _, err = d.run("-n", word)
+        expect(f"{word} behind an option", code, 125)
+        expect_in(f"{word} behind an option", "comes before all options", err)
+        expect(f"a lock called {word}", d.run("run", word, "--", "echo", "hi")[:2], (0, "hi\n"))
+        expect(f"{word} as another name", d.run("x", word, "--", "echo", "hi")[:2], (0, "hi\n"))
+
+
+@case
+def a_parent_that_ignores_the_ends_of_children_hides_none(d):
+    ignore = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "os.execv(sys.argv[1], sys.argv[1:])")
+    before = [sys.executable, "-c", ignore]
+    expect("the code", d.run("c7", "-c", "exit 7", before=list(before))[0], 7)
+    expect("none", d.run("c7", "--", "/nowhere/at/all", before=list(before))[0], 127)
 
 
 @case

@@ -17,6 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <iostream>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -136,6 +137,33 @@ void parse_words(CLI::App& app, std::vector<std::string> words, Options& options
         throw CLI::RequiredError("NAME");
 }
 
+/// The words with which a command line may begin.
+constexpr std::array<std::pair<std::string_view, Verb>, 5> verbs{
+    {{"run", Verb::run},
+     {"status", Verb::status},
+     {"break", Verb::break_lock},
+     {"wait", Verb::wait},
+     {"setup", Verb::setup}}};
+
+/// Nothing: it is no such word.
+std::optional<Verb> verb_of(std::string_view word)
+{
+    for (auto const& [name, verb] : verbs)
+        if (word == name)
+            return verb;
+    return std::nullopt;
+}
+
+/// What to write, where there is no command.
+std::string no_command(std::vector<std::string> const& names)
+{
+    for (auto const& name : names)
+        if (verb_of(name))
+            return "no command for the lock " + name + ": write it behind --, or use -c; if dlock " + name +
+                   " is meant, that word comes before all options";
+    return "no command: write it behind --, or use -c";
+}
+
 /// What is wrong with options that are each right.
 std::string misfit_of(Options const& options, bool needs_command)
 {
@@ -144,7 +172,7 @@ std::string misfit_of(Options const& options, bool needs_command)
     if (options.store.starts_with("memory"))
         return "memory is no store for dlock: it belongs to one process, and nobody else would see the locks";
     if (needs_command && options.command.empty())
-        return "no command: write it behind --, or use -c";
+        return no_command(options.names);
     if (options.ttl < std::chrono::milliseconds{50} || options.ttl > std::chrono::hours{24})
         return "--ttl must be from 50ms to 24h";
     for (auto const& name : options.names)
@@ -153,6 +181,15 @@ std::string misfit_of(Options const& options, bool needs_command)
         else if (needs_command && name.find('\n') != std::string::npos)
             return "a name with a line break would be two in DLOCK_NAME, which has a line for each";
     return {};
+}
+
+/// A command line that is none.
+Parsed refused(std::string const& why)
+{
+    say(why + "\nTry dlock --help.");
+    Parsed parsed;
+    parsed.end = exit_fault;
+    return parsed;
 }
 
 }  // namespace
@@ -168,12 +205,6 @@ Parsed parse(int argc, char const* const* argv)
     bool const has_command = dashes != words.end();
     words.erase(dashes, words.end());
 
-    constexpr std::array<std::pair<std::string_view, Verb>, 5> verbs{
-        {{"run", Verb::run},
-         {"status", Verb::status},
-         {"break", Verb::break_lock},
-         {"wait", Verb::wait},
-         {"setup", Verb::setup}}};
     CLI::App app{overview, "dlock"};
     app.set_version_flag(
         "-V,--version", fmt::format(
@@ -181,14 +212,12 @@ Parsed parse(int argc, char const* const* argv)
                             INTERLOCK_VERSION_PATCH));
     std::string shell;
     bool at_once = false;
-    bool named = false;
-    for (auto const& [word, verb] : verbs)
-        if (!words.empty() && words.front() == word && !(has_command && verb != Verb::run)) {
-            options.verb = verb;
-            named = true;
-        }
-    if (named)
+    // As with flock(1), what stands before a command is the name of a lock, whatever it is called.
+    if (auto const verb = words.empty() ? std::nullopt : verb_of(words.front());
+        verb && (!has_command || verb == Verb::run)) {
+        options.verb = *verb;
         words.erase(words.begin());
+    }
     add_store(app, options);
     switch (options.verb) {
     case Verb::run: describe_run(app, options, shell, at_once); break;
@@ -204,10 +233,13 @@ Parsed parse(int argc, char const* const* argv)
     try {
         parse_words(app, std::move(words), options);
     } catch (CLI::ParseError const& error) {
-        bool const fine = error.get_exit_code() == 0;  // --help and --version
-        parsed.end = fine ? app.exit(error) : exit_fault;
-        if (!fine)
-            say(std::string(error.what()) + "\nTry dlock --help.");
+        if (error.get_exit_code() != 0)
+            return refused(error.what());
+        parsed.end = app.exit(error);  // --help and --version
+        if (!std::cout.flush()) {
+            say("standard output cannot be written");
+            parsed.end = exit_fault;
+        }
         return parsed;
     }
     if (at_once)
@@ -219,11 +251,7 @@ Parsed parse(int argc, char const* const* argv)
     options.names.erase(std::unique(options.names.begin(), options.names.end()), options.names.end());
     auto const misfit = has_command && has_shell ? std::string("a command behind -- or by -c, not both")
                                                  : misfit_of(options, options.verb == Verb::run);
-    if (!misfit.empty()) {
-        say(misfit + "\nTry dlock --help.");
-        parsed.end = exit_fault;
-    }
-    return parsed;
+    return misfit.empty() ? parsed : refused(misfit);
 }
 
 }  // namespace dlock

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <system_error>
@@ -55,6 +56,9 @@ void say(std::string_view text) noexcept
 
 Signals::Signals()
 {
+    // Whoever started us may have ignored it: then nobody would hear that the command has ended, which would
+    // be gone without its code. timeout(1) does the same.
+    std::signal(SIGCHLD, SIG_DFL);
     sigset_t mask;
     ::sigemptyset(&mask);
     for (int const signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD})

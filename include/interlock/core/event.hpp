@@ -144,12 +144,13 @@ NewEvent new_event(F const& fact, Cause because = {})
     return event;
 }
 
-/// The bounds of one event and of one commit (law P10).
+/// The bounds of one event, which are its data with its cause, and its id; and of one commit (law P10).
 inline constexpr std::size_t max_event_bytes = std::size_t{1} << 20;
+inline constexpr std::size_t max_event_id_bytes = 1024;
 inline constexpr std::size_t max_events_of_commit = 1000;
 
-/// Success, or `invalid_argument` with a text that names what is wrong: the name, the version, or the size of
-/// one of `events`, or their number.
+/// Success, or `invalid_argument` with a text that names what is wrong: the name, the version, the id or the
+/// size of one of `events`, or their number.
 inline Outcome<void> validate(std::span<NewEvent const> events)
 {
     if (events.size() > max_events_of_commit)
@@ -159,11 +160,18 @@ inline Outcome<void> validate(std::span<NewEvent const> events)
     for (auto const& event : events) {
         if (!EventType{event.type, event.version}.valid())
             return Failure{
-                Errc::invalid_argument, "no event can be called '" + event.type.substr(0, 128) +
+                Errc::invalid_argument, "no event can be called '" +
+                                            std::string(detail::beginning_of(event.type, 128)) +
                                             "', version " + std::to_string(event.version) +
                                             ": a name has 1 to 128 of a-z 0-9 . - _, a version is 1 or more"};
-        auto const size = event.data.size() + event.id.size() + event.because.correlation.size() +
-                          event.because.cause.size() + event.because.traceparent.size();
+        if (event.id.size() > max_event_id_bytes)
+            return Failure{
+                Errc::invalid_argument, "the id of an event '" + event.type + "' has " +
+                                            std::to_string(event.id.size()) + " bytes, the limit is " +
+                                            std::to_string(max_event_id_bytes)};
+        // An id is no part of this: it would make a difference whether one was drawn already.
+        auto const size = event.data.size() + event.because.correlation.size() + event.because.cause.size() +
+                          event.because.traceparent.size();
         if (size > max_event_bytes)
             return Failure{
                 Errc::invalid_argument, "an event '" + event.type + "' of " + std::to_string(size) +

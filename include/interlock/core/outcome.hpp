@@ -23,6 +23,7 @@
 #include <interlock/separate_compilation.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -41,6 +42,22 @@ inline constexpr bool is_answer<Answer<R>> = true;
 
 /// What `Outcome::failure` throws where there is a value.
 [[noreturn]] void throw_no_failure();
+
+/// The beginning of `text`, at most `most` bytes of it, which cuts no character of UTF-8 in two: half a
+/// character would make the whole no text any more for a log, a database or JSON. What is no UTF-8 is cut
+/// where it is.
+constexpr std::string_view beginning_of(std::string_view text, std::size_t most) noexcept
+{
+    if (text.size() <= most)
+        return text;
+    auto const byte = [text](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+    std::size_t first = most;  // of the character that the cut is in
+    while (first > 0 && most - first < 3 && (byte(first) & 0xc0U) == 0x80)
+        --first;
+    auto const head = byte(first);
+    std::size_t const length = head >= 0xf0 ? 4 : head >= 0xe0 ? 3 : head >= 0xc0 ? 2 : 1;
+    return text.substr(0, first + length > most ? first : most);
+}
 }  // namespace detail
 
 /// Why a call has no value: a code, perhaps the cause behind it, a time after which asking again makes sense,

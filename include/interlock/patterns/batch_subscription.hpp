@@ -70,7 +70,9 @@ struct BatchOptions {
 /// `handler(batch, state)` or `handler(batch)`, whichever it accepts first, and returns nothing; in
 /// `async_run` it may be a coroutine. `transaction` is what the policy gives an operation besides its state;
 /// `state` is the state that holds the place. That state is a `Cursor`, or one of the program's own whose
-/// member `place` is the position: a read model that is one state is then its own cursor.
+/// member `place` is the position: a read model that is one state is then its own cursor. The place is behind
+/// the batch already when the handler is called; a handler that changes it ends the run as
+/// `invalid_argument`, and nothing of its batch is done.
 ///
 /// **Guarantee.** What a handler does to `state`, and through `transaction`, happens once for each event:
 /// with the move of the cursor or not at all, also when the process dies or two readers of one name run at a
@@ -79,6 +81,7 @@ struct BatchOptions {
 /// than once for a batch. **Failures.** A handler that throws rolls its batch back, ends the run, and its
 /// exception reaches the caller: nobody can pass a batch over. An unknown commit is found out by the cursor.
 /// `corrupt_state`: the cursor is not of this log, or events were trimmed that it had still to read.
+/// `invalid_argument`: an option is out of range, or the log cannot keep the name in mind.
 /// **Needs.** A service whose policy makes states that are missing (`Missing::create`). **Lifetimes.** A
 /// shared handle. **Thread safety.** As of the service. **Cost.** One read of the place, one of the log and
 /// one transaction for each batch; the log is told of the cursor once in 5 seconds at most.
@@ -164,7 +167,12 @@ public:
 
     /// Lets the log forget a consumer that will not come again: it keeps nothing for it any more. The places
     /// stay, since they are the program's own states. To be called when it runs nowhere.
-    Outcome<void> forget() const { return run_->events().forget_consumer(run_->consumer()); }
+    Outcome<void> forget() const
+    {
+        if (auto named = run_->validate_name(); !named)
+            return named;
+        return run_->events().forget_consumer(run_->consumer());
+    }
 
 private:
     static detail::BatchTerms terms_of(BatchOptions const& o)

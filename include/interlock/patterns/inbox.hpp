@@ -215,7 +215,7 @@ private:
             return Failure{
                 Errc::invalid_argument,
                 "an inbox: the name of a consumer has 1 to 200 bytes, none of them '/', and this is '" +
-                    consumer_.substr(0, 200) + "'"};
+                    std::string(detail::beginning_of(consumer_, 200)) + "'"};
         if (message.id().empty())
             return Failure{
                 Errc::invalid_argument,
@@ -223,8 +223,9 @@ private:
         if (consumer_.size() + 1 + message.id().size() > OperationId::max_size)
             return Failure{
                 Errc::invalid_argument, "the inbox of '" + consumer_ + "': the id '" +
-                                            message.id().substr(0, 40) + "...' has " +
-                                            std::to_string(message.id().size()) + " bytes; at most " +
+                                            std::string(detail::beginning_of(message.id(), 40)) +
+                                            "...' has " + std::to_string(message.id().size()) +
+                                            " bytes; at most " +
                                             std::to_string(OperationId::max_size - 1 - consumer_.size()) +
                                             " fit beside the consumer's name"};
         return success();

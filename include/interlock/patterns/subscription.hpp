@@ -268,7 +268,8 @@ private:
     Failure wrong(std::string const& what) const
     {
         return Failure{
-            Errc::invalid_argument, "the subscription '" + consumer().substr(0, 200) + "': " + what};
+            Errc::invalid_argument,
+            "the subscription '" + std::string(detail::beginning_of(consumer(), 200)) + "': " + what};
     }
     Outcome<void> validate_name() const;
     Outcome<void> validate() const;

@@ -5,6 +5,7 @@
 #include "support/catch.hpp"
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -185,6 +186,22 @@ TEST_CASE("a copy of an error says the same after the original is gone", "[core]
     first.reset();
     CHECK(std::string(second.what()) == "lock_lost because of not_found: redis: the lease ended");
     CHECK(second.retry_after() == 5ms);
+}
+
+TEST_CASE("a text is cut between its characters", "[core][outcome]")
+{
+    using detail::beginning_of;
+    static_assert(beginning_of("short", 5) == "short");
+    static_assert(beginning_of("shorter", 5) == "short");
+    std::string const mixed = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z";  // 1, 2, 3, 4 and 1 bytes
+    std::vector<std::size_t> sizes;
+    for (std::size_t most = 0; most <= mixed.size(); ++most)
+        sizes.push_back(beginning_of(mixed, most).size());
+    CHECK(sizes == std::vector<std::size_t>{0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11});
+    // What is no UTF-8 is cut where it is.
+    CHECK(beginning_of(std::string(9, '\x80'), 7).size() == 7);
+    CHECK(beginning_of(std::string(9, '\xc3'), 7).size() == 7);
+    CHECK(beginning_of("\x80\x80\x80", 0).empty());
 }
 
 TEST_CASE("a boolean outcome tells its value from its success", "[core][outcome]")

@@ -335,6 +335,47 @@ TEST_CASE("A consumer of batches that is new may begin at the end", "[patterns][
     CHECK(seen == 3);
 }
 
+TEST_CASE("A handler of batches does not move its place", "[patterns][subscription]")
+{
+    using namespace batch_subscription_test;
+    Fixture f;
+    f.sell(10);
+    il::memory::StateRepository<Total> const totals;
+    il::BatchSubscription const sums{
+        f.events, il::TransactionService{creates, totals}, "sums", &Total::place, {.batch = 4}};
+    int runs = 0;
+    auto const anew = [&](std::span<il::Event const> batch, Total& total) {
+        ++runs;
+        total = Total{total.id, static_cast<std::int64_t>(batch.size()), 0, 0};
+    };
+    auto const refused = sums.drain(anew);
+    CHECK(refused.errc() == il::Errc::invalid_argument);
+    CHECK(refused.failure().detail().find("from 4 to 0") != std::string::npos);
+    CHECK(runs == 1);
+    CHECK(totals.load("sums/0").errc() == il::Errc::not_found);
+
+    asio::io_context io;
+    std::optional<il::Outcome<void>> ended;
+    auto const ahead = [](std::span<il::Event const>, Total& total) -> asio::awaitable<void> {
+        total.place = 1'000;
+        co_return;
+    };
+    sums.async_run(ahead, asio::bind_executor(io, [&](std::exception_ptr thrown, il::Outcome<void> outcome) {
+                       CHECK_FALSE(thrown);
+                       ended = std::move(outcome);
+                   }));
+    io.run_for(10s);
+    REQUIRE(ended);
+    CHECK(ended->errc() == il::Errc::invalid_argument);
+    CHECK(totals.load("sums/0").errc() == il::Errc::not_found);
+
+    auto const adds = [](std::span<il::Event const> batch, Total& total) {
+        total.count += static_cast<std::int64_t>(batch.size());
+    };
+    CHECK(sums.drain(adds).value() == 10);
+    CHECK(totals.load("sums/0").value().value.count == 10);
+}
+
 TEST_CASE("A stamp lets replays pass", "[patterns][subscription]")
 {
     using namespace batch_subscription_test;

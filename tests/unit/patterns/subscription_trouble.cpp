@@ -2,6 +2,8 @@
 
 // What a subscription does about what should not be: bad options, foreign cursors, handlers that fail.
 
+#include <interlock/core/codec/json.hpp>
+#include <interlock/patterns/detail/subscription_machine.hpp>
 #include <interlock/patterns/inbox.hpp>
 
 #include "support/catch.hpp"
@@ -356,4 +358,70 @@ TEST_CASE("The attempts of a parked stream are those at its event", "[patterns][
     REQUIRE(parked.size() == 1);
     CHECK(parked[0].number == 4);
     CHECK(parked[0].attempts == 3);
+}
+
+TEST_CASE("The reason of a parked stream is whole characters", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(2);
+    std::string reason = "x";
+    while (reason.size() < 400)
+        reason += "\xe2\x82\xac";
+    auto const refuses = [&](il::Event const&) -> il::Outcome<void> {
+        return il::Failure{il::Errc::constraint_violated, reason};
+    };
+    il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
+    CHECK(shipping.drain(refuses).value() == 0);
+    auto const whole = [&] {
+        auto const error = shipping.parked().value().at(0).error;
+        return error.size() > 290 && error.size() <= 300 && il::detail::is_utf8(error);
+    };
+    CHECK(whole());
+    reason += reason;
+    CHECK(shipping.resume("sku-0"));
+    CHECK(shipping.drain(refuses).value() == 0);
+    CHECK(whole());
+}
+
+TEST_CASE("A log that was not told of a consumer is told again", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    using Action = il::detail::SubscriptionMachine::Action;
+    il::detail::SubscriptionTerms terms;
+    terms.id = "shipping/0";
+    terms.poll_least = terms.poll_most = terms.look_every = 1h;
+    terms.note_every = 5s;
+    il::detail::SubscriptionMachine machine{terms};
+    il::TimePoint now{1h};
+    /// The next action that is not a read of nothing.
+    auto const next = [&] {
+        auto action = machine.next(now, true);
+        while (action.kind == Action::Kind::read) {
+            machine.read(il::EventPage{}, now, 0);
+            action = machine.next(now, true);
+        }
+        return action;
+    };
+    REQUIRE(next().kind == Action::Kind::acquire);
+    machine.acquired(il::detail::SubscriptionMachine::Found{}, now, 0);
+    REQUIRE(next().kind == Action::Kind::note);
+    machine.noted(il::Errc::unavailable);
+    CHECK(machine.take_notices().back().code == il::Errc::unavailable);
+    REQUIRE(next().kind == Action::Kind::wait);
+    CHECK(next().until == now + 5s);
+    now += 5s;
+    REQUIRE(next().kind == Action::Kind::note);
+    SECTION("until it has heard")
+    {
+        machine.noted(il::success());
+        now += 10s;
+        CHECK(next().kind == Action::Kind::wait);
+    }
+    SECTION("but not when it can never hear")
+    {
+        machine.noted(il::Failure{il::Errc::invalid_argument, "the name"});
+        CHECK(machine.result().errc() == il::Errc::invalid_argument);
+        CHECK(machine.stopping());
+    }
 }

@@ -86,8 +86,7 @@ public:
     }
     Outcome<void> carry_out(verb::ForgetConsumer const& forget, Deadline) const
     {
-        log_->forget_consumer(forget.consumer);
-        return success();
+        return log_->forget_consumer(forget.consumer);
     }
     Outcome<Position> carry_out(verb::TrimEvents const& trim, Deadline) const { return log_->trim(trim); }
 

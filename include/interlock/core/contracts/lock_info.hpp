@@ -14,6 +14,7 @@
 ///     }
 
 #include <interlock/core/fencing_token.hpp>
+#include <interlock/core/outcome.hpp>
 
 #include <algorithm>
 #include <array>
@@ -44,7 +45,7 @@ public:
     {
         std::string_view const from = text;
         valid_ = from.size() <= max_size;
-        size_ = std::min(from.size(), max_size);
+        size_ = detail::beginning_of(from, max_size).size();
         std::copy_n(from.begin(), size_, text_.begin());
     }
 

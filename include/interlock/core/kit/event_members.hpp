@@ -102,6 +102,13 @@ inline Outcome<void> validate_read(
         return Failure{Errc::invalid_argument, "a read of at most 0 events would never come to an end"};
     return success();
 }
+/// The same for the name of a consumer.
+inline Outcome<void> validate_consumer(std::string_view consumer)
+{
+    if (consumer.empty() || consumer.size() > OperationId::max_size)
+        return Failure{Errc::invalid_argument, "the name of a consumer has 1 to 255 bytes"};
+    return success();
+}
 /// The failure of a reader whose position the log has never reached.
 inline Failure position_beyond_log(Position after, Position last)
 {

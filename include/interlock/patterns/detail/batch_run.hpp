@@ -57,6 +57,7 @@ public:
     using Base::consumer;
     using Base::events;
     using Base::runtime;
+    using Base::validate_name;
 
     // ---- on the calling thread
 
@@ -75,7 +76,8 @@ public:
                 return trouble(partition, begun.failure());
             place = std::optional{*begun};
         }
-        note(partition, **place, false);
+        if (auto noted = note(partition, **place, false); !noted)
+            return std::move(noted).failure();
         auto page = check(partition, id, **place, events_.read(partition, **place, terms_.batch));
         if (!page)
             return trouble(partition, std::move(page).failure());
@@ -86,7 +88,8 @@ public:
                 return trouble(partition, std::move(done).failure());
             else
                 handled(partition, *batch, *done);
-            note(partition, cursor(partition), false);
+            if (auto noted = note(partition, cursor(partition), false); !noted)
+                return std::move(noted).failure();
         }
         return count;
     }
@@ -102,7 +105,7 @@ public:
                     return count.failure();
                 last = *count;
             }
-            note(partition, cursor(partition), true);
+            static_cast<void>(note(partition, cursor(partition), true));
         }
         return all;
     }
@@ -133,7 +136,7 @@ public:
                 hub.wait(runtime(), seen, next_look(poll));
         }
         for (unsigned partition = 0; partition < events_.partitions(); ++partition)
-            note(partition, cursor(partition), true);
+            static_cast<void>(note(partition, cursor(partition), true));
         return success();
     }
 
@@ -175,8 +178,8 @@ public:
             }
         }
         for (unsigned partition = 0; partition < self->events_.partitions(); ++partition) {
-            auto noted = async_note(self, partition, true);
-            co_await std::move(noted);
+            auto notes = async_note(self, partition, true);
+            static_cast<void>(co_await std::move(notes));
         }
         co_return success();
     }
@@ -190,6 +193,7 @@ private:
     using Base::events_;
     using Base::handled;
     using Base::next_look;
+    using Base::noted;
     using Base::place_;
     using Base::place_of;
     using Base::report;
@@ -221,8 +225,9 @@ private:
         }
         Position const from = **place;
         self->arrive(partition, from);
-        auto noted = async_note(self, partition, false);
-        co_await std::move(noted);
+        auto notes = async_note(self, partition, false);
+        if (auto noted = co_await std::move(notes); !noted)
+            co_return std::move(noted).failure();
         auto read = co_await self->events_.async_read(partition, from, self->terms_.batch, Deadline{}, token);
         auto page = self->check(partition, id, from, std::move(read));
         if (!page)
@@ -271,6 +276,8 @@ private:
             return true;
         } catch (MovedElsewhere const&) {
             return false;
+        } catch (BatchRefused& refused) {
+            return std::move(refused.failure);
         }
     }
     template <class Work>
@@ -285,6 +292,8 @@ private:
                 co_return std::move(done).failure();
             co_return true;
         } catch (MovedElsewhere const&) {
+        } catch (BatchRefused& refused) {
+            co_return std::move(refused.failure);
         }
         co_return false;
     }
@@ -331,22 +340,23 @@ private:
         void operator()(T& state) const { move_place(state, run->place_, run->events_.partitions(), 0, at); }
     };
 
-    /// That a note fails costs nothing but space: a later one says the same.
-    void note(unsigned partition, Position position, bool last)
+    Outcome<void> note(unsigned partition, Position position, bool last)
     {
         arrive(partition, position);
         if (auto const at = to_note(partition, last))
-            static_cast<void>(events_.note_consumer(consumer_, partition, *at));
+            return noted(partition, events_.note_consumer(consumer_, partition, *at));
+        return success();
     }
-    static boost::asio::awaitable<void> async_note(
+    static boost::asio::awaitable<Outcome<void>> async_note(
         std::shared_ptr<BatchRun> self, unsigned partition, bool last)
     {
         if (auto const at = self->to_note(partition, last)) {
             auto token = boost::asio::use_awaitable;
             ConsumerNote const request{self->consumer_, partition, *at};
-            auto const noted = co_await async_carry_out(self->events_, request, Deadline{}, token);
-            static_cast<void>(noted);
+            auto const said = co_await async_carry_out(self->events_, request, Deadline{}, token);
+            co_return self->noted(partition, said);
         }
+        co_return success();
     }
 };
 

@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -75,14 +76,22 @@ public:
         TimePoint reported_at{TimePoint::min()};
     };
 
-    Outcome<void> validate(unsigned partition) const
+    Failure wrong(char const* what) const
     {
-        auto const wrong = [&](char const* what) {
-            return Failure{
-                Errc::invalid_argument, "the batch subscription '" + consumer_.substr(0, 200) + "': " + what};
-        };
+        return Failure{
+            Errc::invalid_argument,
+            "the batch subscription '" + std::string(beginning_of(consumer_, 200)) + "': " + what};
+    }
+    Outcome<void> validate_name() const
+    {
         if (consumer_.empty() || consumer_.size() > 200 || consumer_.find('/') != std::string::npos)
             return wrong("its name has 1 to 200 bytes, none of them '/'");
+        return success();
+    }
+    Outcome<void> validate(unsigned partition) const
+    {
+        if (auto named = validate_name(); !named)
+            return named;
         if (partition >= parts_.size())
             return wrong("the log has no such partition");
         if (terms_.batch < 1 || terms_.batch > 100'000)
@@ -103,6 +112,9 @@ public:
         Position const position = loaded->value.*place_;
         if (position < 0)
             return Failure{Errc::corrupt_state, "the cursor '" + id + "' is below 0"};
+        if constexpr (std::same_as<T, Cursor>)
+            if (auto const of = loaded->value.partitions; of != 0 && of != events_.partitions())
+                return cursor_of_another_log(id, of, events_.partitions());
         return Place{position};
     }
 
@@ -193,6 +205,22 @@ public:
             return std::nullopt;
         part.note_at = add(now, batch_note_every);
         return part.noted = part.cursor;
+    }
+    /// What the log has said. A log that does not keep in mind what was read may trim what was not: whatever
+    /// it was kept from is tried again, and one that can never keep this consumer in mind, because of its
+    /// name, is no log for it.
+    Outcome<void> noted(unsigned partition, Outcome<void> const& noted)
+    {
+        if (noted)
+            return success();
+        {
+            std::lock_guard const lock(mutex_);
+            parts_[partition].noted = -1;
+        }
+        auto failure = trouble(partition, noted.failure());
+        if (failure.errc() == Errc::invalid_argument)
+            return failure;
+        return success();
     }
     // ---- reports
 

@@ -31,6 +31,18 @@ namespace detail {
 
 /// Thrown by the operation of a batch whose place is not where it was when the batch was read.
 struct MovedElsewhere {};
+/// Thrown by the operation of a batch that must not be committed: the failure of the step, and nothing that
+/// the handler has thrown.
+struct BatchRefused {
+    Failure failure;
+};
+
+inline Failure cursor_of_another_log(std::string const& id, unsigned partitions, unsigned those_of_log)
+{
+    return Failure{
+        Errc::corrupt_state, "the cursor '" + id + "' is of a log of " + std::to_string(partitions) +
+                                 " partitions, and this has " + std::to_string(those_of_log)};
+}
 
 /// What an operation gets of the transactions of `Service`, besides its state.
 template <class Service, bool Async>
@@ -62,9 +74,7 @@ void move_place(T& state, Position T::* place, unsigned partitions, Position fro
         if (state.partitions == 0)
             state.partitions = partitions;
         if (state.partitions != partitions)
-            throw Error(
-                Errc::corrupt_state, "the cursor '" + state.id + "' is of a log of " +
-                                         std::to_string(state.partitions) + " partitions");
+            throw BatchRefused{cursor_of_another_log(state.id, state.partitions, partitions)};
     }
     if (state.*place != from)
         throw MovedElsewhere{};
@@ -81,6 +91,16 @@ struct BatchOf {
     std::shared_ptr<F> handler;
 
     void move(T& state) const { move_place(state, place, partitions, from, page.next); }
+    /// A handler that has put the place elsewhere, by assigning a whole state perhaps, would get the batch
+    /// again, without end, or never get what follows.
+    void check(T const& state) const
+    {
+        if (state.*place != page.next)
+            throw BatchRefused{Failure{
+                Errc::invalid_argument,
+                "a handler of batches has changed the place in its state from " + std::to_string(page.next) +
+                    " to " + std::to_string(state.*place) + ": it is moved by the subscription alone"}};
+    }
     template <class X>
     auto handle([[maybe_unused]] T& state, [[maybe_unused]] X* transaction) const
     {
@@ -109,6 +129,7 @@ boost::asio::awaitable<void, Executor> await_batch(
     batch->move(state);
     auto awaitable = batch->handle(state, transaction);
     co_await std::move(awaitable);
+    batch->check(state);
 }
 
 template <class T, class F, class X>
@@ -127,6 +148,7 @@ auto work_off(std::shared_ptr<BatchOf<T, F> const> const& batch, T& state, X* tr
             "a handler of batches returns nothing; it throws to let nothing of the batch be done");
         batch->move(state);
         batch->handle(state, transaction);
+        batch->check(state);
     }
 }
 

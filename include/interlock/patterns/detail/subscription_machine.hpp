@@ -149,7 +149,7 @@ public:
         Key const& stream, Outcome<std::vector<Event>> events, TimePoint now, std::uint64_t random);
     void handled(Ticket ticket, Attempt attempt, TimePoint now, std::uint64_t random);
     void written(Outcome<Version> version, TimePoint now, std::uint64_t random);
-    void noted() { noting_ = false; }
+    void noted(Outcome<void> const& noted);
     void released(TimePoint now);
     /// The lease is over.
     void lost();
@@ -280,7 +280,8 @@ private:
     // What may be trimmed: the written cursor, without what parked streams wait with.
     Position may_trim_{0};
     Position writing_may_trim_{0};
-    Position noted_{-1};
+    Position noted_{-1};    // as the log has said
+    Position to_note_{-1};  // as it is being told
     TimePoint note_at_{TimePoint::min()};
 
     Beginning beginning_{Beginning::none};

@@ -194,7 +194,7 @@ private:
         case Kind::deliver: return deliver(part, action);
         case Kind::write: return write(part, std::move(action));
         case Kind::note: {
-            auto done = then(part, [](auto& m, auto, auto, auto) { m.noted(); });
+            auto done = then(part, [](auto& m, auto, auto, auto noted) { m.noted(noted); });
             async_carry_out(
                 run_->events(), ConsumerNote{run_->consumer(), part.partition, action.after}, Deadline{},
                 done);

@@ -430,8 +430,8 @@ void carry_out_blocking(
         return report([&](auto& m, auto now, auto random) { m.written(std::move(version), now, random); });
     }
     case Kind::note:
-        static_cast<void>(run.events().note_consumer(run.consumer(), part.partition, action.after));
-        return report([](auto& m, auto, auto) { m.noted(); });
+        return report([noted = run.events().note_consumer(run.consumer(), part.partition, action.after)](
+                          auto& m, auto, auto) { m.noted(noted); });
     case Kind::release:
         static_cast<void>(part.take_lease().release());
         return report([](auto& m, auto now, auto) { m.released(now); });

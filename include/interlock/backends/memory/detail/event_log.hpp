@@ -77,7 +77,7 @@ public:
     Outcome<Appended> append(verb::AppendEvents const& append);
     Outcome<LogExtent> extent(unsigned partition) const;
     Outcome<void> note_consumer(verb::NoteConsumer const& note);
-    void forget_consumer(std::string_view consumer);
+    Outcome<void> forget_consumer(std::string_view consumer);
     Outcome<Position> trim(verb::TrimEvents const& trim);
 
     void subscribe(unsigned partition, Waiter& waiter)
@@ -281,8 +281,8 @@ inline Outcome<void> EventLog::note_consumer(verb::NoteConsumer const& note)
 {
     if (auto valid = check(note.partition, note.position, 1); !valid)
         return valid;
-    if (note.consumer.empty() || note.consumer.size() > OperationId::max_size)
-        return Failure{Errc::invalid_argument, "the name of a consumer has 1 to 255 bytes"};
+    if (auto valid = interlock::detail::validate_consumer(note.consumer); !valid)
+        return valid;
     std::lock_guard const lock(mutex_);
     auto& partition = partitions_[note.partition];
     if (note.position > partition.last)
@@ -292,12 +292,15 @@ inline Outcome<void> EventLog::note_consumer(verb::NoteConsumer const& note)
     return success();
 }
 
-inline void EventLog::forget_consumer(std::string_view consumer)
+inline Outcome<void> EventLog::forget_consumer(std::string_view consumer)
 {
+    if (auto valid = interlock::detail::validate_consumer(consumer); !valid)
+        return valid;
     std::lock_guard const lock(mutex_);
     for (auto& partition : partitions_)
         if (auto const it = partition.consumers.find(consumer); it != partition.consumers.end())
             partition.consumers.erase(it);
+    return success();
 }
 
 inline Outcome<Position> EventLog::trim(verb::TrimEvents const& trim)

@@ -292,10 +292,11 @@ Outcome<void> BasicEventRepository<R>::carry_out(verb::NoteConsumer const& note,
 {
     if (auto valid = interlock::detail::validate_read(note.partition, partitions(), note.position, 1); !valid)
         return valid;
-    if (note.consumer.empty() || note.consumer.size() > OperationId::max_size ||
-        !detail::is_utf8(note.consumer))
+    if (auto valid = interlock::detail::validate_consumer(note.consumer); !valid)
+        return valid;
+    if (!detail::is_utf8(note.consumer))
         return detail::failed(
-            Errc::invalid_argument, "the name of a consumer has 1 to 255 bytes, of UTF-8 and without a NUL");
+            Errc::invalid_argument, "postgres: the name of a consumer must be UTF-8, without a NUL");
     Deadline const until{deadline.valid() ? Deadline{deadline.at(runtime().now())} : deadline};
     if (auto known = know(until); !known)
         return known;
@@ -316,6 +317,8 @@ Outcome<void> BasicEventRepository<R>::carry_out(verb::NoteConsumer const& note,
 template <class R>
 Outcome<void> BasicEventRepository<R>::carry_out(verb::ForgetConsumer const& forget, Deadline deadline) const
 {
+    if (auto valid = interlock::detail::validate_consumer(forget.consumer); !valid)
+        return valid;
     if (!detail::is_utf8(forget.consumer))
         return success();  // nobody has such a name
     detail::Params params;

@@ -92,13 +92,6 @@ INTERLOCK_DECL Outcome<LogExtent> extent_of(ReplyView reply)
     return LogExtent{*begin, *end};
 }
 
-INTERLOCK_DECL Outcome<void> validate_consumer(std::string_view consumer)
-{
-    if (consumer.empty() || consumer.size() > OperationId::max_size)
-        return Failure{Errc::invalid_argument, "the name of a consumer has 1 to 255 bytes"};
-    return success();
-}
-
 [[gnu::cold]] INTERLOCK_DECL EventRepositoryOptions
 checked(EventRepositoryOptions options, Options const& client)
 {
@@ -343,7 +336,7 @@ Outcome<void> BasicEventRepository<Runtime>::carry_out(
 {
     if (auto valid = shared_->validate(note.partition, note.position, 1); !valid)
         return valid;
-    if (auto valid = detail::validate_consumer(note.consumer); !valid)
+    if (auto valid = interlock::detail::validate_consumer(note.consumer); !valid)
         return valid;
     auto const& script = detail::note_consumer_script();
     auto exchange = shared_->client->execute(
@@ -362,7 +355,7 @@ template <class Runtime>
 Outcome<void> BasicEventRepository<Runtime>::carry_out(
     verb::ForgetConsumer const& forget, Deadline deadline) const
 {
-    if (auto valid = detail::validate_consumer(forget.consumer); !valid)
+    if (auto valid = interlock::detail::validate_consumer(forget.consumer); !valid)
         return valid;
     if (!deadline.valid())
         return Failure{Errc::invalid_argument, "the deadline is not a number"};

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_CORE_RUNTIME_IMPL_RUNTIME_IPP
 #define INTERLOCK_CORE_RUNTIME_IMPL_RUNTIME_IPP
 
+#include <interlock/core/outcome.hpp>
 #include <interlock/core/runtime/runtime.hpp>
 #include <interlock/core/runtime/without_cancellation.hpp>
 
@@ -39,9 +40,9 @@ INTERLOCK_DECL std::string SystemRuntime::process_name()
     std::array<char, 256> host{};
     if (::gethostname(host.data(), host.size() - 1) != 0)
         host[0] = '?';
-    std::string name{std::string_view{host.data()}.substr(0, longest_host)};
+    std::string name{detail::beginning_of(host.data(), longest_host)};
     name.append(":").append(std::to_string(::getpid())).append(":");
-    return name.append(std::string_view{program_invocation_short_name}.substr(0, longest_program));
+    return name.append(detail::beginning_of(program_invocation_short_name, longest_program));
 }
 
 }  // namespace v0

@@ -7,6 +7,7 @@
 #include <interlock/patterns/detail/subscription_machine.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
 #include <string>
 #include <utility>
@@ -22,6 +23,9 @@ constexpr bool speaks_against_event(Errc code) noexcept
 {
     return code != Errc::unavailable;
 }
+
+/// Of what is said of a parked event, so many bytes are stored.
+inline constexpr std::size_t max_parked_error = 300;
 
 inline void SubscriptionMachine::tell(
     SubscriptionNotice::Kind kind, Event const& event, int attempt, Errc code, std::string text,
@@ -177,9 +181,25 @@ inline SubscriptionMachine::Action SubscriptionMachine::write()
 inline SubscriptionMachine::Action SubscriptionMachine::note(TimePoint now)
 {
     noting_ = true;
-    noted_ = may_trim_;
+    to_note_ = may_trim_;
     note_at_ = add(now, terms_.note_every);
-    return {.kind = Action::Kind::note, .after = noted_};
+    return {.kind = Action::Kind::note, .after = to_note_};
+}
+
+/// A log that does not keep in mind what was read may trim what was not. Whatever the log was kept from is
+/// tried again; a log that can never keep this consumer in mind, because of its name, is no log for it.
+inline void SubscriptionMachine::noted(Outcome<void> const& noted)
+{
+    noting_ = false;
+    if (noted) {
+        noted_ = to_note_;
+        return;
+    }
+    if (noted.errc() == Errc::invalid_argument)
+        return fail(noted.failure());
+    SubscriptionNotice notice{.kind = SubscriptionNotice::Kind::trouble, .code = noted.errc()};
+    notice.text = noted.message();
+    tell(std::move(notice));
 }
 
 inline std::optional<SubscriptionMachine::Action> SubscriptionMachine::deliver(TimePoint now)
@@ -558,7 +578,7 @@ inline void SubscriptionMachine::handled_again(
     stream.record.number = event.number;
     stream.record.position = event.position;
     stream.record.attempts += stream.tries;
-    stream.record.error = attempt.error.substr(0, 300);
+    stream.record.error = beginning_of(attempt.error, max_parked_error);
     stream.record.resume = false;
     --resuming_;
     tell(SubscriptionNotice::Kind::parked, event, stream.tries, attempt.code, std::move(attempt.error));
@@ -574,7 +594,8 @@ inline void SubscriptionMachine::park(EventWindow::Number number, std::string er
     std::string const name{event.stream.bytes()};
     auto const attempts = window_.line(event).tries;
     ParkedStream parked;
-    parked.record = Parked{name, event.number, event.position, attempts, error.substr(0, 300), false};
+    std::string reason{beginning_of(error, max_parked_error)};
+    parked.record = Parked{name, event.number, event.position, attempts, std::move(reason), false};
     tell(SubscriptionNotice::Kind::parked, event, attempts, Errc::ok, std::move(error));
     parked.skipped_to = window_.end_stream(number);
     parked_.emplace(name, std::move(parked));
