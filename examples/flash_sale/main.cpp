@@ -21,9 +21,11 @@
 #include "report.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,14 +76,30 @@ bool hold_sales(Input const& input, Options const& options)
     });
 }
 
+/// What was printed is the result: that it could not be is a failure.
+void finish_output()
+{
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+        throw std::runtime_error("standard output cannot be written");
+}
+
+/// Ends with `code`, and says why where anybody can read it. (fmt::print would throw.)
+int fail(int code, std::string const& why)
+{
+    [[maybe_unused]] auto const written = std::fputs((why + "\n").c_str(), stderr);
+    return code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv)
 {
+    std::signal(SIGCHLD, SIG_DFL);  // a parent may have ignored the ends of children
     try {
         auto const options = parse_options(std::vector<std::string_view>(argv + 1, argv + argc));
         if (!options.help.empty()) {
             fmt::print("{}", options.help);
+            finish_output();
             return 0;
         }
         auto const input =
@@ -99,15 +117,14 @@ int main(int argc, char** argv)
                 check_writable(*path);
         if (options.chart)
             check_writable(*options.chart);
-        return hold_sales(input, options) ? 0 : 1;
+        bool const good = hold_sales(input, options);
+        finish_output();
+        return good ? 0 : 1;
     } catch (BadOption const& error) {
-        fmt::print(stderr, "flash_sale: {}\n", error.what());
-        return 2;
+        return fail(2, fmt::format("flash_sale: {}", error.what()));
     } catch (BadInput const& error) {
-        fmt::print(stderr, "{}\n", error.what());
-        return 2;
+        return fail(2, error.what());
     } catch (std::exception const& error) {
-        fmt::print(stderr, "flash_sale: {}\n", error.what());
-        return 1;
+        return fail(1, fmt::format("flash_sale: {}", error.what()));
     }
 }

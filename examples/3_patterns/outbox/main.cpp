@@ -16,8 +16,11 @@
 #include "shop.hpp"
 #include "workers.hpp"
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -44,26 +47,42 @@ bool run(Options const& options)
     return books.doubled == 0 && books.lost == 0;
 }
 
+/// What was printed is the result: that it could not be is a failure.
+void finish_output()
+{
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+        throw std::runtime_error("standard output cannot be written");
+}
+
+/// Ends with `code`, and says why where anybody can read it. (fmt::print would throw.)
+int fail(int code, std::string const& why)
+{
+    [[maybe_unused]] auto const written = std::fputs((why + "\n").c_str(), stderr);
+    return code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv)
 {
+    std::signal(SIGCHLD, SIG_DFL);  // a parent may have ignored the ends of children
     try {
         auto const options = parse_options(std::vector<std::string_view>(argv + 1, argv + argc));
         if (options.help) {
             fmt::print("{}", usage);
+            finish_output();
             return 0;
         }
         if (options.worker) {
             work_for_parent(*open_shop(options.backend, options.careless), options);
             return 0;
         }
-        return run(options) ? 0 : 1;
+        bool const good = run(options);
+        finish_output();
+        return good ? 0 : 1;
     } catch (BadOption const& error) {
-        fmt::print(stderr, "outbox: {}\n", error.what());
-        return 2;
+        return fail(2, fmt::format("outbox: {}", error.what()));
     } catch (std::exception const& error) {
-        fmt::print(stderr, "outbox: {}\n", error.what());
-        return 1;
+        return fail(1, fmt::format("outbox: {}", error.what()));
     }
 }

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "payments_assets.hpp"  // page.html and openapi.json, made by CMake
+#include "say.hpp"
 
 #include <unistd.h>
 
@@ -127,7 +128,7 @@ asio::awaitable<Response> Api::answer(Request const& request)
     } catch (il::Error const& error) {  // of a statement in an operation, which was rolled back
         answer = response(il::http::problem_of(error));
     } catch (std::exception const& error) {  // a fault of this program: it is not known how far it came
-        fmt::print(stderr, "payments: trace={} {}\n", trace.trace_id_text(), error.what());
+        say("payments: trace={} {}", trace.trace_id_text(), error.what());
         answer = response(il::http::problem_of(il::Errc::outcome_unknown));
     }
     --metrics_.under_way;
@@ -137,9 +138,8 @@ asio::awaitable<Response> Api::answer(Request const& request)
     auto const status = static_cast<int>(answer.result_int());
     metrics_.answered(method, pattern, status, time);
     if (options_.log)
-        fmt::print(
-            stderr, "method={} route={} status={} replayed={} seconds={:.4f} trace={}\n", method, pattern,
-            status, answer.count(il::http::replayed_field), std::chrono::duration<double>(time).count(),
+        say("method={} route={} status={} replayed={} seconds={:.4f} trace={}", method, pattern, status,
+            answer.count(il::http::replayed_field), std::chrono::duration<double>(time).count(),
             trace.trace_id_text());
     co_return answer;
 }

@@ -11,12 +11,14 @@
 #include <boost/asio/signal_set.hpp>
 #include <fmt/format.h>
 
+#include "say.hpp"
 #include "server.hpp"
 #include "supervisor.hpp"
 
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <stdexcept>
 
 namespace {
 
@@ -41,11 +43,14 @@ void serve(Options const& options)
 
 int main(int argc, char** argv)
 {
+    payments::keep_standard_streams();
     try {
         std::vector<std::string_view> const arguments(argv + 1, argv + argc);
         auto const options = parse_options(arguments);
         if (options.help) {
             fmt::print("{}", usage);
+            if (std::fflush(stdout) != 0)
+                throw std::runtime_error("standard output cannot be written");
             return 0;
         }
         if (options.listener < 0)
@@ -53,10 +58,10 @@ int main(int argc, char** argv)
         serve(options);
         return 0;
     } catch (BadOption const& error) {
-        fmt::print(stderr, "payments: {}\n", error.what());
+        say("payments: {}", error.what());
         return 2;
     } catch (std::exception const& error) {
-        fmt::print(stderr, "payments: {}\n", error.what());
+        say("payments: {}", error.what());
         return 1;
     }
 }

@@ -13,8 +13,9 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "say.hpp"
+
 #include <chrono>
-#include <cstdio>
 #include <exception>
 #include <utility>
 
@@ -31,7 +32,7 @@ void tell(std::exception_ptr failed)
         if (failed)
             std::rethrow_exception(failed);
     } catch (std::exception const& error) {
-        fmt::print(stderr, "payments: {}\n", error.what());
+        say("payments: {}", error.what());
     }
 }
 

@@ -4,7 +4,10 @@
 
 #include <fmt/format.h>
 
+#include "say.hpp"
+
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -76,6 +79,17 @@ pid_t start_worker(
 
 }  // namespace
 
+void keep_standard_streams()
+{
+    for (int const fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            // Those below it are open, so that this one is the next that is given.
+            [[maybe_unused]] int const opened = ::open("/dev/null", O_RDWR);
+        }
+    std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGCHLD, SIG_DFL);
+}
+
 int supervise(Options const& given, std::vector<std::string_view> const& arguments)
 {
     auto options = given;
@@ -102,8 +116,7 @@ int supervise(Options const& given, std::vector<std::string_view> const& argumen
         bool const refused = WIFEXITED(status) && WEXITSTATUS(status) == 2;
         if (stopping || refused)  // a worker that had not begun yet does not know the signal
             return WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status) == SIGTERM ? 0 : 1;
-        fmt::print(
-            stderr, "payments: worker {} ended by {} {} and is started again\n", worker,
+        say("payments: worker {} ended by {} {} and is started again", worker,
             WIFSIGNALED(status) ? "signal" : "exit code",
             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         // One that cannot start is not started again at once: its store may be away.

@@ -42,7 +42,8 @@ inline namespace v0 {
 
 /// The bounds of a `TimelineObserver`, and the name of its process.
 struct TimelineOptions {
-    /// How many slices and moments are kept; what comes later is counted, and left out (law P10).
+    /// How many slices and moments are kept, and of how many keys; what comes later, and is of other keys, is
+    /// counted, and left out (law P10).
     std::size_t max_events{1'000'000};
     /// Of this process, where the timelines of several are joined: a row's holders are told apart by it.
     int process{1};
@@ -87,12 +88,12 @@ public:
     std::string events() const;
     /// What was drawn since it was taken last, and forgets it: for a process that runs for long, or may be
     /// killed, and appends it to a file again and again. Each event is a line. `joined` makes a file for a
-    /// viewer of it; `max_events` counts what was not taken yet.
+    /// viewer of it; `max_events` counts what was not taken yet, and all keys.
     std::string take();
     /// One JSON object of parts, each what one process has taken so far. A part may end within a line, as
     /// that of a process that was killed while it wrote.
     static std::string joined(std::span<std::string const> parts);
-    /// How many events were left out, since there were more than `max_events`.
+    /// How many events were left out, since there were more than `max_events`, or more keys.
     std::size_t left_out() const;
 
 private:

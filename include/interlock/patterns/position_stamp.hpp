@@ -15,7 +15,9 @@
 ///         interlock::apply_once(s.position, event, [&] { s.count += 1; });
 ///     });
 
+#include <interlock/core/errc.hpp>
 #include <interlock/core/event.hpp>
+#include <interlock/core/outcome.hpp>
 
 #include <cstddef>
 #include <utility>
@@ -31,10 +33,16 @@ inline namespace v0 {
 /// once, when the stamp is stored in one commit with what `apply` changes. It needs no operation record and
 /// no retention. **Does not guarantee.** Anything for events of several partitions with one stamp: their
 /// positions have nothing to do with each other; use a stamp for each. Nor when positions are given out of
-/// order: a state must be fed by one stream, or by whole partitions.
+/// order: a state must be fed by one stream, or by whole partitions. **Failures.** An event without a
+/// position, as one that came in an envelope of CloudEvents has none, would always pass for one that was
+/// applied before: `Error` (`invalid_argument`), and nothing happens. An `Inbox` knows such an event again.
 template <class F>
 bool apply_once(Position& stamp, Event const& event, F&& apply)
 {
+    if (event.position <= 0)
+        throw Error(
+            Errc::invalid_argument,
+            "an event without a position was not read from a log, and no stamp knows it again: use an Inbox");
     if (event.position <= stamp)
         return false;
     std::forward<F>(apply)();

@@ -178,6 +178,24 @@ TEST_CASE("an empty timeline, a full one, and two that are joined are JSON", "[o
     CHECK(count(joined, "worker 2") == 1);
 }
 
+TEST_CASE("rows are bounded, and what began before the clock is JSON", "[observability][timeline]")
+{
+    TimelineObserver timeline{{.max_events = 4}};
+    for (int i = 0; i < 10; ++i) {
+        hand_on(timeline, Key{"sku-" + std::to_string(i)});
+        static_cast<void>(timeline.take());
+    }
+    CHECK(count(timeline.json(), R"("name":"process_name")") == 4);
+    CHECK(timeline.left_out() >= 6);
+
+    TimelineObserver early;
+    Key const key{std::string("sku-1")};
+    ObservedLock const lock{{"memory", "here", "memory"}, &key, nullptr};
+    early.on_acquire({Errc::ok, FencingToken{1}, false, 1, 0ns, 24h * 365 * 200 + 1ns, 0ns, lock});
+    CHECK(detail::JsonReader{early.json()}.read());
+    CHECK(count(early.json(), R"("ts":-)") == 1);
+}
+
 TEST_CASE("what is taken again and again is joined to one file", "[observability][timeline]")
 {
     TimelineObserver timeline{{.max_events = 13}};

@@ -399,6 +399,29 @@ TEST_CASE("A stamp lets replays pass", "[patterns][subscription]")
     CHECK(!il::apply_once(stamp, event, [] {}));
 }
 
+TEST_CASE("A stamp refuses an event that was not read from a log", "[patterns][subscription]")
+{
+    using namespace batch_subscription_test;
+    il::Event event;  // as one of an envelope
+    il::Position stamp = 0;
+    std::vector<il::Position> stamps;
+    int applied = 0;
+    auto const refused = [&](auto& at) {
+        try {
+            il::apply_once(at, event, [&] { ++applied; });
+            return false;
+        } catch (il::Error const& error) {
+            return error.errc() == il::Errc::invalid_argument;
+        }
+    };
+    CHECK(refused(stamp));
+    CHECK(refused(stamps));
+    event.position = -1;
+    CHECK(refused(stamp));
+    CHECK(stamp == 0);
+    CHECK(applied == 0);
+}
+
 TEST_CASE("A relay hands each event on, in the order of its stream", "[patterns][relay]")
 {
     using namespace batch_subscription_test;

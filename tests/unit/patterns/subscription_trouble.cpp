@@ -406,8 +406,8 @@ TEST_CASE("A log that was not told of a consumer is told again", "[patterns][sub
     REQUIRE(next().kind == Action::Kind::acquire);
     machine.acquired(il::detail::SubscriptionMachine::Found{}, now, 0);
     REQUIRE(next().kind == Action::Kind::note);
-    machine.noted(il::Errc::unavailable);
-    CHECK(machine.take_notices().back().code == il::Errc::unavailable);
+    machine.noted(il::Errc::misconfigured);
+    CHECK(machine.take_notices().back().code == il::Errc::misconfigured);
     REQUIRE(next().kind == Action::Kind::wait);
     CHECK(next().until == now + 5s);
     now += 5s;

@@ -189,8 +189,12 @@ inline std::string TimelineObserver::micros(std::string_view name, std::chrono::
 
 inline std::string TimelineObserver::time(std::int64_t nanoseconds)
 {
-    auto const rest = std::to_string(nanoseconds % 1000);
-    return std::to_string(nanoseconds / 1000) + "." +
+    // What began before the clock did has a time below 0.
+    bool const before = nanoseconds < 0;
+    auto const size =
+        before ? 0 - static_cast<std::uint64_t>(nanoseconds) : static_cast<std::uint64_t>(nanoseconds);
+    auto const rest = std::to_string(size % 1000);
+    return (before ? "-" : "") + std::to_string(size / 1000) + "." +
            std::string(3 - std::min<std::size_t>(3, rest.size()), '0') + rest;
 }
 
@@ -224,6 +228,10 @@ void TimelineObserver::draw(Key const* key, Draw one) noexcept
         auto const at = runtime_.now().time_since_epoch().count();
         auto found = row_of_.find(key->bytes());
         if (found == row_of_.end()) {
+            if (rows_.size() >= options_.max_events) {
+                ++left_out_;
+                return;
+            }
             rows_.push_back({std::string(key->bytes()), number_of(key->bytes()), {}, {}});
             found = row_of_.emplace(std::string(key->bytes()), rows_.size() - 1).first;
         }

@@ -76,8 +76,8 @@ public:
                 return trouble(partition, begun.failure());
             place = std::optional{*begun};
         }
-        if (auto noted = note(partition, **place, false); !noted)
-            return std::move(noted).failure();
+        if (auto told = note(partition, **place, false); !told)
+            return std::move(told).failure();
         auto page = check(partition, id, **place, events_.read(partition, **place, terms_.batch));
         if (!page)
             return trouble(partition, std::move(page).failure());
@@ -88,8 +88,8 @@ public:
                 return trouble(partition, std::move(done).failure());
             else
                 handled(partition, *batch, *done);
-            if (auto noted = note(partition, cursor(partition), false); !noted)
-                return std::move(noted).failure();
+            if (auto told = note(partition, cursor(partition), false); !told)
+                return std::move(told).failure();
         }
         return count;
     }
@@ -226,8 +226,8 @@ private:
         Position const from = **place;
         self->arrive(partition, from);
         auto notes = async_note(self, partition, false);
-        if (auto noted = co_await std::move(notes); !noted)
-            co_return std::move(noted).failure();
+        if (auto told = co_await std::move(notes); !told)
+            co_return std::move(told).failure();
         auto read = co_await self->events_.async_read(partition, from, self->terms_.batch, Deadline{}, token);
         auto page = self->check(partition, id, from, std::move(read));
         if (!page)

@@ -209,17 +209,18 @@ public:
     /// What the log has said. A log that does not keep in mind what was read may trim what was not: whatever
     /// it was kept from is tried again, and one that can never keep this consumer in mind, because of its
     /// name, is no log for it.
-    Outcome<void> noted(unsigned partition, Outcome<void> const& noted)
+    Outcome<void> noted(unsigned partition, Outcome<void> const& said)
     {
-        if (noted)
+        if (said)
             return success();
         {
             std::lock_guard const lock(mutex_);
             parts_[partition].noted = -1;
         }
-        auto failure = trouble(partition, noted.failure());
-        if (failure.errc() == Errc::invalid_argument)
-            return failure;
+        if (said.errc() == Errc::invalid_argument)
+            return trouble(partition, said.failure());
+        if (said.errc() == Errc::misconfigured)
+            static_cast<void>(trouble(partition, said.failure()));
         return success();
     }
     // ---- reports

@@ -149,7 +149,7 @@ public:
         Key const& stream, Outcome<std::vector<Event>> events, TimePoint now, std::uint64_t random);
     void handled(Ticket ticket, Attempt attempt, TimePoint now, std::uint64_t random);
     void written(Outcome<Version> version, TimePoint now, std::uint64_t random);
-    void noted(Outcome<void> const& noted);
+    void noted(Outcome<void> const& said);
     void released(TimePoint now);
     /// The lease is over.
     void lost();

@@ -188,17 +188,19 @@ inline SubscriptionMachine::Action SubscriptionMachine::note(TimePoint now)
 
 /// A log that does not keep in mind what was read may trim what was not. Whatever the log was kept from is
 /// tried again; a log that can never keep this consumer in mind, because of its name, is no log for it.
-inline void SubscriptionMachine::noted(Outcome<void> const& noted)
+inline void SubscriptionMachine::noted(Outcome<void> const& said)
 {
     noting_ = false;
-    if (noted) {
+    if (said) {
         noted_ = to_note_;
         return;
     }
-    if (noted.errc() == Errc::invalid_argument)
-        return fail(noted.failure());
-    SubscriptionNotice notice{.kind = SubscriptionNotice::Kind::trouble, .code = noted.errc()};
-    notice.text = noted.message();
+    if (said.errc() == Errc::invalid_argument)
+        return fail(said.failure());
+    if (said.errc() != Errc::misconfigured)
+        return;
+    SubscriptionNotice notice{.kind = SubscriptionNotice::Kind::trouble, .code = said.errc()};
+    notice.text = said.message();
     tell(std::move(notice));
 }
 
