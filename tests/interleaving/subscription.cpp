@@ -475,7 +475,7 @@ private:
             expect(
                 w.asked > 0 || (w.stored ? action.after <= w.stored->value.position : action.after == 0),
                 "the log may be trimmed beyond the cursor");
-            return w.machine.noted(success());
+            return w.machine.noted(interlock::success());
         case Kind::release: release(w); return w.machine.released(w.now);
         case Kind::wait:
         case Kind::end: break;

@@ -22,9 +22,9 @@ void say(fmt::format_string<T...> format, T&&... values)
     [[maybe_unused]] auto const written = std::fputs(line.c_str(), stderr);
 }
 
-/// To be called first: opens /dev/null in place of what of 0 to 2 is closed, since a connection that gets such
-/// a number would be written to; and hears of the ends of children, and of readers that are gone, whatever the
-/// parent has said about these signals.
+/// To be called first. Opens /dev/null in place of what of 0 to 2 is closed, since a connection that gets
+/// such a number would be written to; and hears of the ends of children, and of readers that are gone,
+/// whatever the parent has said about these signals.
 void keep_standard_streams();
 
 }  // namespace payments
