@@ -1,9 +1,12 @@
 // expect: load_for_update
 // SPDX-License-Identifier: BSL-1.0
 
-// Row locks of states in two repositories.
+// Row locks of states in two repositories of a store that has none.
 
-#include <interlock/interlock.hpp>
+#include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
+#include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
 
 #include <boost/describe/class.hpp>
 
@@ -16,7 +19,7 @@ struct Order {
 };
 BOOST_DESCRIBE_STRUCT(Order, (), (id))
 
-using Orders = il::memory::StateRepository<Order>;
+using Orders = il::redis::StateRepository<Order>;
 
 void use(il::JointRepository<Orders, Orders> const& both)
 {

@@ -6,6 +6,7 @@
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
+#include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -386,6 +387,146 @@ TEMPLATE_LIST_TEST_CASE("Leases on states of two types", "[joint]", JointBackend
             });
         CHECK(token > 0);
         CHECK(shop.left() == 9);
+    }
+}
+
+TEMPLATE_LIST_TEST_CASE("Row locks on states of two types", "[joint]", JointBackends)
+{
+    using namespace joint;
+    Shop<TestType> const shop;
+    using Both = JointRepository<decltype(shop.stock), decltype(shop.accounts)>;
+    STATIC_REQUIRE(RowLockingRepository<Both> == TestType::row_locks);
+    if constexpr (TestType::row_locks) {
+        TransactionService const service{PessimisticRowLock{}, Both{shop.stock, shop.accounts}};
+        TransactionService const other{
+            PessimisticRowLock{}, JointRepository{shop.other_accounts, shop.other_stock}};
+        int runs = 0;
+        auto const buy = [&runs](Stock& stock, Account& account) {
+            ++runs;
+            account.balance -= 5;
+            return --stock.quantity;
+        };
+        SECTION("let nobody else in, whatever order the states are named in")
+        {
+            constexpr int rounds = 10;
+            auto const buy_too = [](Account& account, Stock& stock) {
+                account.balance -= 5;
+                --stock.quantity;
+            };
+            interlock_test::run_threads(4, [&](auto thread) {
+                for (int i = 0; i < rounds; ++i)
+                    if (thread % 2 == 0)
+                        service.do_in_transaction(
+                            shop.both(), [&](Stock& stock, Account& account) { buy_too(account, stock); },
+                            {.deadline = 60s});
+                    else
+                        other.do_in_transaction(shop.both_of_other(), buy_too, {.deadline = 60s});
+            });
+            CHECK(shop.left() == 10 - 4 * rounds);
+            CHECK(shop.balance() == 100 - 4 * 5 * rounds);
+        }
+        SECTION("and a row that its own repository has locked is waited for")
+        {
+            TransactionService const accounts{PessimisticRowLock{}, shop.other_accounts};
+            TransactionService const hasty{
+                PessimisticRowLock{.wait = Wait::no}, Both{shop.stock, shop.accounts}};
+            std::thread waits;
+            accounts.do_in_transaction(1, [&](Account& account) {
+                CHECK(hasty.try_do_in_transaction(shop.both(), buy).errc() == Errc::lock_busy);
+                CHECK(
+                    service.try_do_in_transaction(shop.both(), buy, {.deadline = 100ms}).errc() ==
+                    Errc::deadline_exceeded);
+                waits = std::thread{[&] { service.do_in_transaction(shop.both(), buy, {.deadline = 60s}); }};
+                std::this_thread::sleep_for(20ms);
+                account.balance = 50;
+            });
+            waits.join();
+            CHECK(shop.left() == 9);
+            CHECK(shop.balance() == 45);
+            CHECK(runs == 1);
+        }
+        SECTION("and what is thrown leaves both as they were, and lets them go")
+        {
+            CHECK_THROWS_AS(
+                service.do_in_transaction(
+                    shop.both(),
+                    [&](Stock& stock, Account& account) {
+                        buy(stock, account);
+                        throw std::runtime_error("no");
+                    }),
+                std::runtime_error);
+            CHECK(shop.left() == 10);
+            CHECK(service.do_in_transaction(shop.both(), buy) == 9);
+        }
+        SECTION("one operation id has one effect")
+        {
+            OperationId const id{"order-1"};
+            CHECK(service.do_in_transaction(id, shop.both(), buy) == 9);
+            CHECK(
+                other.do_in_transaction(id, shop.both_of_other(), [](Account&, Stock&) { return -1; }) == 9);
+            CHECK(shop.service().do_in_transaction(id, shop.both(), buy) == 9);
+            CHECK(shop.left() == 9);
+            CHECK(shop.balance() == 95);
+            CHECK(runs == 1);
+        }
+        SECTION("one that is missing is not found, or made, with others locked behind it")
+        {
+            auto const none = keys(in(shop.stock, "none"), in(shop.accounts, 1), in(shop.stock, "sku-1"));
+            auto const move = [](Stock& to, Account& account, Stock& from) {
+                --from.quantity;
+                --account.balance;
+                ++to.quantity;
+            };
+            auto const failed = service.try_do_in_transaction(none, move);
+            CHECK(failed.errc() == Errc::not_found);
+            CHECK(failed.failure().message().find("none") != std::string::npos);
+            TransactionService const makes{
+                PessimisticRowLock{.missing = Missing::create}, Both{shop.stock, shop.accounts}};
+            interlock_test::run_threads(
+                3, [&](auto) { makes.do_in_transaction(none, move, {.deadline = 60s}); });
+            CHECK(shop.stock.load("none").value().value.quantity == 3);
+            CHECK(shop.left() == 7);
+            CHECK(shop.balance() == 97);
+        }
+        SECTION("one of them alone, and what is only read")
+        {
+            service.do_in_transaction(in(shop.accounts, 1), [](Account& account) { account.balance = 7; });
+            CHECK(shop.balance() == 7);
+            auto const before = shop.stock.load("sku-1").value().version;
+            service.do_in_transaction(
+                shop.both(), [](Stock const& stock, Account& account) { account.balance = stock.quantity; });
+            CHECK(shop.balance() == 10);
+            CHECK(shop.stock.load("sku-1").value().version == before);
+        }
+        SECTION("asynchronous calls wait for their rows without a thread of their executor")
+        {
+            asio::io_context context;
+            int done = 0;
+            for (int i = 0; i < 3; ++i)
+                service.async_do_in_transaction(
+                    shop.both(), buy, asio::bind_executor(context, [&](std::exception_ptr thrown, int) {
+                        CHECK_FALSE(thrown);
+                        ++done;
+                    }));
+            auto const work = asio::make_work_guard(context);
+            while (done < 3)
+                context.run_one();
+            CHECK(shop.left() == 7);
+        }
+        SECTION("a lease on both waits for a row that is locked without one")
+        {
+            TransactionService const leased{SetNxLock{}, Both{shop.stock, shop.accounts}};
+            TransactionService const accounts{PessimisticRowLock{}, shop.other_accounts};
+            std::thread waits;
+            accounts.do_in_transaction(1, [&](Account& account) {
+                waits = std::thread{[&] { leased.do_in_transaction(shop.both(), buy, {.deadline = 60s}); }};
+                std::this_thread::sleep_for(50ms);
+                account.balance = 50;
+            });
+            waits.join();
+            CHECK(shop.left() == 9);
+            CHECK(shop.balance() == 45);
+        }
     }
 }
 

@@ -124,6 +124,7 @@ using EventBackends = std::tuple<
 /// Two repositories whose states change together.
 struct JointMemory {
     static constexpr bool has_elsewhere = false;
+    static constexpr bool row_locks = true;
     static constexpr bool has_events = true;
     interlock::memory::EventRepository log;
     interlock::memory::StateRepository<Stock> stock{{.events = log}};

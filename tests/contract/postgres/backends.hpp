@@ -98,6 +98,7 @@ using EventBackends = std::tuple<PostgresEvents<1>, PostgresEvents<3>, ErasedPos
 /// Two tables whose states change together.
 struct JointPostgres {
     static constexpr bool has_elsewhere = true;
+    static constexpr bool row_locks = true;
     static constexpr bool has_events = true;
     interlock::postgres::Pool pool{interlock_test::fresh_pool()};
     interlock::postgres::Pool other{pool.options()};

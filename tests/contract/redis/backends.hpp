@@ -117,6 +117,7 @@ using EventBackends = std::tuple<RedisEvents<1>, RedisEvents<3>, ErasedRedisEven
 /// Two name spaces whose states change together.
 struct JointRedis {
     static constexpr bool has_elsewhere = true;
+    static constexpr bool row_locks = false;
     static constexpr bool has_events = false;
     std::string name_space{interlock_test::fresh_name_space()};
     interlock::redis::Client client{interlock_test::redis_server().options()};

@@ -40,6 +40,7 @@
 #include <interlock/backends/postgres/detail/impl/reply.ipp>
 #include <interlock/backends/postgres/detail/impl/row_refusals.ipp>
 #include <interlock/backends/postgres/detail/impl/row_transaction_core.ipp>
+#include <interlock/backends/postgres/detail/impl/row_transaction_tables.ipp>
 #include <interlock/backends/postgres/detail/impl/settings.ipp>
 #include <interlock/backends/postgres/detail/impl/sql_words.ipp>
 #include <interlock/backends/postgres/detail/impl/statement_line.ipp>

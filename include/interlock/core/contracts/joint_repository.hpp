@@ -91,18 +91,21 @@ KeyIn<R> in(R const& repository, A const& key)
 /// twice, or a call names a state in a repository that is none of these. A key of more than 509 bytes is
 /// `invalid_argument`. Keys in messages, and in `TransactionContext::keys()`, have a mark of their repository
 /// in front, as in `2b:sku-1`.
-/// **Locks.** `SetNxLock` takes for each state the lock that its own repository keeps, one after the other in
-/// an order that is the same in every program, so that whoever locks one of the states through its own
-/// repository excludes this call as well. The commit is guarded by the fences of all of them: one lock that
-/// was lost, and nothing is written (`fenced_out`, law P1). An operation that asks for the lock of one of its
-/// states once more, through the repository itself, waits for its own call until the deadline.
+/// **Locks.** `PessimisticRowLock`, where the store has row locks, and `SetNxLock` take for each state the
+/// lock that its own repository has for it, in an order that is the same in every program, so that whoever
+/// locks one of the states through its own repository excludes this call as well. Leases guard the commit by
+/// the fences of all of them: one that was lost, and nothing is written (`fenced_out`, law P1). An operation
+/// that asks for the lock of one of its states once more, through the repository itself, waits for its own
+/// call until the deadline.
 /// **Lifetimes.** A shared handle, which keeps handles of its repositories. **Thread safety.** Everything:
-/// safe. **Cost.** One round trip for each state that is loaded, one after the other, and one for the commit;
-/// under `SetNxLock` a lock comes with its state in that trip, and goes in one more.
+/// safe. **Cost.** One round trip for each state that is loaded, one after the other, and one for the commit.
+/// Under `SetNxLock` a lock comes with its state in that trip, and goes in one more. On PostgreSQL one trip
+/// for each table that is locked, one for each that is changed, and one for COMMIT.
 /// Asynchronous calls occupy a thread of the runtime's pool for each of these where the store does not answer
 /// in place.
 template <class... R>
 class JointRepository : public detail::JointVerbs<R...>,
+                        public detail::JointTransactions<detail::joint_locks<R...>, R...>,
                         public detail::JointEvents<
                             detail::joint_records<std::tuple_element_t<0, std::tuple<R...>>, R...>,
                             std::tuple_element_t<0, std::tuple<R...>>> {

@@ -56,11 +56,15 @@ struct JointCommit {
 /// | `J::refusal(r...)` | `std::optional<Failure>` | why these handles can not be committed together: `misconfigured`. Asks nobody |
 /// | `J::records_events` | `bool` | optional: true where `commit` appends the events of changes, too, as a `RecordingRepository` does |
 /// | `J::commit(joint_commit, deadline)` | `Outcome<CommitResult>` | all parts and the record of the operation, or nothing, in one step: as `verb::Commit` |
+/// | `J::Rows<R...>` | a type | optional: an open transaction that has locked rows of all of them. It has `rollback()`, and what operations get of it, as a `RowTransaction` has; `state_of<I>(j)`, of the j-th row of the I-th repository; `commit_parts(joint_commit, deadline)` |
+/// | `J::lock(repositories, keys, wait, deadline)` | `Outcome<Rows<R...>>` | where there are `Rows`: as `verb::LoadForUpdate`. `repositories` is a tuple, `keys` an array of the keys of each, sorted. Repositories are locked in the order of `place_in_order` |
+/// | `J::open(repositories, keys, order)` | `Rows<R...>` | in place of `lock`, where rows can be waited for without blocking: nothing is locked yet, and the transaction has `poll` and `abandon`. `order`: which of the repositories comes when |
 ///
 /// `place_in_order` decides which key is the home of an operation, so that two programs that name the same
 /// states in different orders look for its record in one place.
 ///
-/// The laws are those of `AtomicRepository` and `OperationRepository`, over all parts. The record stands where
+/// The laws are those of `AtomicRepository` and `OperationRepository`, over all parts, and of
+/// `RowLockingRepository`, where there are `Rows`. The record stands where
 /// a commit of the repository of its home alone would have it.
 template <class R>
 concept JoinableRepository = OperationRepository<R> && requires(R const& r) {

@@ -105,7 +105,7 @@ private:
             }
             return transaction->poll(Wait::until_deadline, waiter);
         } else {
-            auto opened = store.load_for_update(sorted, Wait::until_deadline, deadline);
+            auto opened = store.carry_out(verb::LoadForUpdate<RowTx>{sorted, Wait::until_deadline}, deadline);
             if (!opened)
                 return std::move(opened).failure();
             transaction.emplace(*std::move(opened));

@@ -8,6 +8,7 @@
 
 #include <interlock/backends/postgres/free_rows.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
@@ -434,6 +435,95 @@ TEST_CASE(
     auto const renamed = service(free).try_do_in_transaction("mail", [](Job& job) { job.id = 7; });
     CHECK(renamed.errc() == Errc::invalid_argument);
     CHECK(jobs.ask("SELECT id FROM " + jobs.table) == "1");
+}
+
+TEST_CASE(
+    "an operation on rows of two tables executes statements of its own in their transaction",
+    "[postgres][row_locks]")
+{
+    Jobs const jobs;
+    jobs.add(1);
+    postgres::StateRepository<Stock> const stock{jobs.pool};
+    static_cast<void>(stock.insert(Stock{"x", 10}).value());
+    TransactionService const service{PessimisticRowLock{}, JointRepository{jobs.repository, stock}};
+    auto const both = keys(in(jobs.repository, 1), in(stock, "x"));
+    auto const do_it = [&](Job& job, Stock& s, Transaction& tx) {
+        job.done = true;
+        --s.quantity;
+        tx.exec("INSERT INTO " + jobs.table + "_notes VALUES ($1, $2)", job.id, "used");
+    };
+    auto const found = [&] {
+        return jobs.ask("SELECT count(*) FROM " + jobs.table + "_notes") + "," +
+               std::to_string(stock.load("x").value().value.quantity);
+    };
+
+    service.do_in_transaction(both, do_it);
+    CHECK(found() == "1,9");
+    CHECK(jobs.repository.load(1).value().value.done);
+
+    SECTION("and nothing is left of it when the operation throws")
+    {
+        CHECK_THROWS_AS(
+            service.do_in_transaction(
+                both,
+                [&](Job& job, Stock& s, Transaction& tx) {
+                    do_it(job, s, tx);
+                    throw std::runtime_error("no");
+                }),
+            std::runtime_error);
+        CHECK(found() == "1,9");
+    }
+    SECTION("or when one of the statements fails")
+    {
+        CHECK_THROWS_AS(
+            service.do_in_transaction(
+                both,
+                [&](Job& job, Stock& s, Transaction& tx) {
+                    do_it(job, s, tx);
+                    tx.exec("INSERT INTO " + jobs.table + "_notes VALUES (77, 'no such job')");
+                }),
+            Error);
+        auto const failed = service.try_do_in_transaction(both, [&](Job& job, Stock& s, Transaction& tx) {
+            do_it(job, s, tx);
+            try {
+                tx.exec("INSERT INTO " + jobs.table + "_notes VALUES (77, 'no such job')");
+            } catch (Error const&) {  // goes on, though the server will not commit this any more
+            }
+        });
+        CHECK(failed.errc() == Errc::constraint_violated);
+        CHECK(found() == "1,9");
+    }
+    SECTION("and a search path that the operation changes makes no name mean another table")
+    {
+        auto const elsewhere = jobs.pool.options().name_space + "_elsewhere";
+        jobs.ask("CREATE SCHEMA " + elsewhere);
+        jobs.ask("CREATE TABLE " + elsewhere + "." + jobs.table + " (LIKE " + jobs.table + ")");
+        auto const moved = service.try_do_in_transaction(both, [&](Job& job, Stock& s, Transaction& tx) {
+            do_it(job, s, tx);
+            tx.exec("SET LOCAL search_path = " + elsewhere + ", public");
+        });
+        CHECK(moved.errc() == Errc::invalid_argument);
+        CHECK(found() == "1,9");
+    }
+    SECTION("both rows are locked while it runs, and both are let go")
+    {
+        service.do_in_transaction(both, [&](Job& job, Stock& s, Transaction& tx) {
+            CHECK(impatient("UPDATE " + jobs.table + " SET done = true WHERE id = 1") == "locked");
+            CHECK(
+                impatient(
+                    "UPDATE " + jobs.pool.options().name_space +
+                    "_state SET version = version WHERE key = 'x'") == "locked");
+            do_it(job, s, tx);
+        });
+        CHECK(found() == "2,8");
+        CHECK(impatient("UPDATE " + jobs.table + " SET done = true WHERE id = 1") == "done");
+    }
+    SECTION("a table that changes under warm connections costs one more run at most")
+    {
+        jobs.ask("ALTER TABLE " + jobs.table + " ALTER COLUMN worker TYPE varchar(40)");
+        service.do_in_transaction(both, do_it);
+        CHECK(found() == "2,8");
+    }
 }
 
 }  // namespace postgres_row_locks_test

@@ -14,6 +14,7 @@
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
 #include "support/postgres_tables.hpp"
+#include "support/states.hpp"
 #include "support/threads.hpp"
 
 #include <atomic>
@@ -150,6 +151,24 @@ TEST_CASE("a changed schema is noticed on every connection: leases", "[postgres]
     no_call_fails(SetNxLock{});
 }
 
+TEST_CASE(
+    "a changed schema is noticed, and the library's own tables in that pool are used as before",
+    "[postgres][foreign][stale_plans]")
+{
+    auto const pool = fresh_pool();
+    auto const table = pool.options().name_space + "_docs";
+    sql({"CREATE TABLE " + table + " (id bigint PRIMARY KEY, body varchar(3), version bigint NOT NULL)"});
+    postgres::StateRepository<Doc> const docs{pool, {.table = table, .key = "id"}};
+    postgres::StateRepository<interlock_test::Stock> const stock{pool};
+    static_cast<void>(docs.insert(Doc{1, "abc"}).value());
+    static_cast<void>(stock.insert({"x", 10}).value());
+    sql({"ALTER TABLE " + table + " ALTER body TYPE varchar(9)"});
+    TransactionService const writes{OptimisticVersioning{}, docs};
+    writes.do_in_transaction(1, [](Doc& doc) { doc.body = "abcdef"; });
+    auto const take = [](interlock_test::Stock& s) { return --s.quantity; };
+    CHECK(TransactionService{OptimisticVersioning{}, stock}.do_in_transaction("x", take) == 9);
+    CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", take) == 8);
+    CHECK(TransactionService{SetNxLock{}, stock}.do_in_transaction("x", take) == 7);
 // ---- what is known of the table, and is so no longer --------------------------------------------
 
 struct Line {

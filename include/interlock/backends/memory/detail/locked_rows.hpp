@@ -64,6 +64,8 @@ public:
     /// From now on the rows keep the store alive.
     void keep(std::shared_ptr<Store> store) noexcept { owner_ = std::move(store); }
 
+    /// By which the store knows them; 0: nothing is locked.
+    TransactionId id() const noexcept { return id_; }
     std::optional<Versioned<T>>& state(std::size_t i) { return row(i).state; }
 
     Outcome<CommitResult> commit(std::span<Change<T>> changes, OperationCommit const* operation)

@@ -32,6 +32,7 @@ struct JointRows {
     std::shared_ptr<TableCore<R>> store;
     typename TableCore<R>::Known known;
     std::span<RowChange> changes;
+    std::string place{};  // which table the name meant when rows of it were locked
 };
 
 /// A row transaction without the types of its keys and states: BEGIN, the locking reads, the changes, COMMIT.
@@ -68,6 +69,11 @@ protected:
     /// `ClaimFirst`, comes first each time: `idempotency_in_progress`.
     Outcome<void> lock_rows(std::span<Key const* const> keys, Wait wait, verb::BeforeLocks* before = nullptr);
 
+    struct TableLocks;
+    /// The same for several tables, in the order in which all transactions lock them. A table costs a trip,
+    /// and where a row is missing one or two more.
+    Outcome<void> lock_tables(std::span<TableLocks> tables, Wait wait);
+
     /// Some row that nobody has locked; `condition`, see `free_rows`, names none and waits for none. No row:
     /// `not_found`.
     Outcome<void> lock_free_row(
@@ -80,7 +86,8 @@ protected:
         bool careful = false);
 
     /// The same for several tables, in the order in which all transactions lock them; the operation's record
-    /// is one of the first. One trip for each, and one for COMMIT. It begins with its changes.
+    /// is one of the first. One trip for each, and one for COMMIT. Unless rows are locked, it begins with its
+    /// changes.
     Outcome<CommitResult> commit_tables(
         std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until);
 
@@ -92,12 +99,6 @@ protected:
     /// The i-th row as the locking read returned it, once; no reply at all when there is none.
     Reply take_row(std::size_t i) noexcept { return std::move(rows_[i].row); }
 
-    std::shared_ptr<TableCore<R>> store_;
-    typename TableCore<R>::Known known_;  // the store's table, as it was known at the beginning
-    std::optional<Key> own_key_;          // of the one row, where the call's key named it by something else
-    bool healed_{false};                  // opening it again may help
-
-private:
     struct Locked {
         Reply row;
         bool hashed{false};  // it has its advisory lock, too
@@ -105,6 +106,21 @@ private:
         // in between.
         int hidden{0};
     };
+    /// What is locked in one of several tables.
+    struct TableLocks {
+        std::shared_ptr<TableCore<R>> store;
+        typename TableCore<R>::Known known;
+        std::vector<Key const*> keys;
+        std::vector<Locked> rows{};
+        std::string place{};
+    };
+
+    std::shared_ptr<TableCore<R>> store_;
+    typename TableCore<R>::Known known_;  // the store's table, as it was known at the beginning
+    std::optional<Key> own_key_;          // of the one row, where the call's key named it by something else
+    bool healed_{false};                  // opening it again may help
+
+private:
     // What a round of locking found.
     struct Round {
         std::size_t unlocked;  // the first key of which nothing is locked
@@ -127,6 +143,12 @@ private:
         std::size_t behind_events{0};
     };
 
+    static std::vector<Locked> not_locked(TableCore<R> const& store, std::size_t rows);
+    // Locks the rows of the table that `store_` is. `begins`: with BEGIN, behind a ROLLBACK where something
+    // was locked before. False: a row is missing, and something behind it is locked, so that all must be
+    // locked again, from BEGIN on.
+    Outcome<bool> lock_table(
+        std::span<Key const* const> keys, Wait wait, verb::BeforeLocks* before, bool begins);
     // `claim`: the place of the first statement of a `ClaimFirst`, if there is one.
     Outcome<Exchange> send_locks(
         Batch const& batch, Wait wait, std::span<Key const* const> keys, std::optional<std::size_t> claim);
@@ -147,6 +169,8 @@ private:
     // Another run begins with what is known now.
     Failure for_another_run(Failure const& failure, std::string_view why);
 
+    // Why nothing can be committed, if so.
+    std::optional<Failure> unfit_to_commit(TimePoint until) const;
     Outcome<CommitResult> do_commit(
         std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful);
     // Runs statements that only read, in the transaction if it has begun.
@@ -199,6 +223,7 @@ private:
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
 #include <interlock/backends/postgres/detail/impl/row_transaction_core.ipp>
+#include <interlock/backends/postgres/detail/impl/row_transaction_tables.ipp>
 #endif
 
 #endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_ROW_TRANSACTION_CORE_HPP

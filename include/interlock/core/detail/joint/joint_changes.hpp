@@ -62,9 +62,22 @@ public:
         }(Indices{});
     }
 
-    /// Commits what was added of `commit`, and tells `commit` what came of it.
+    /// Commits what was added of `commit`, and tells `commit` what came of it. Of one repository alone it is
+    /// that repository's own commit.
     Outcome<CommitResult> commit(
         std::tuple<R...> const& repositories, verb::Commit<State> const& commit, Deadline deadline)
+    {
+        return commit_by(repositories, commit, [&](JointCommit<R...> const& joint) {
+            if (auto done = commit_in_one(joint, deadline, Indices{}))
+                return *std::move(done);
+            return First::joint_store::commit(joint, deadline);
+        });
+    }
+
+    /// The same by `send(JointCommit<R...> const&)`.
+    template <class Send>
+    Outcome<CommitResult> commit_by(
+        std::tuple<R...> const& repositories, verb::Commit<State> const& commit, Send send)
     {
         Key home;
         OperationCommit operation{};
@@ -75,8 +88,8 @@ public:
             operation = *commit.operation;
             operation.home = &home;
         }
-        auto done = send(
-            repositories, commit.operation != nullptr ? &operation : nullptr, home_part, deadline, Indices{});
+        Outcome<CommitResult> done = send(joint_commit(
+            repositories, commit.operation != nullptr ? &operation : nullptr, home_part, Indices{}));
         if (done && !done->duplicate) {
             settle(commit.changes, Indices{});
             done->version = commit.changes.empty() ? no_version : commit.changes[0].version;
@@ -107,30 +120,29 @@ private:
     }
 
     template <std::size_t... I>
-    Outcome<CommitResult> send(
+    JointCommit<R...> joint_commit(
         std::tuple<R...> const& repositories, OperationCommit const* operation, std::size_t home,
-        Deadline deadline, std::index_sequence<I...>)
+        std::index_sequence<I...>)
     {
-        // Of one repository alone it is that repository's own commit.
+        return {{JointPart<R>{&std::get<I>(repositories), std::get<I>(parts_).changes}...}, operation, home};
+    }
+
+    /// Nothing, if more than one repository has a part in it.
+    template <std::size_t... I>
+    static std::optional<Outcome<CommitResult>> commit_in_one(
+        JointCommit<R...> const& commit, Deadline deadline, std::index_sequence<I...>)
+    {
         std::optional<Outcome<CommitResult>> done;
-        auto const in_one = [&]<std::size_t J>(std::integral_constant<std::size_t, J>) {
-            bool const alone = ((I == J || std::get<I>(parts_).changes.empty()) && ...) &&
-                               (operation == nullptr || home == J);
+        auto const in_one = [&]<class Q>(JointPart<Q> const& part, std::size_t index) {
+            bool const alone = ((I == index || std::get<I>(commit.parts).changes.empty()) && ...) &&
+                               (commit.operation == nullptr || commit.home == index);
             if (alone)
-                done.emplace(
-                    std::get<J>(repositories)
-                        .carry_out(
-                            verb::Commit<typename std::tuple_element_t<J, std::tuple<R...>>::value_type>{
-                                std::get<J>(parts_).changes, operation},
-                            deadline));
+                done.emplace(part.repository->carry_out(
+                    verb::Commit<typename Q::value_type>{part.changes, commit.operation}, deadline));
             return alone;
         };
-        if ((in_one(std::integral_constant<std::size_t, I>{}) || ...))
-            return *std::move(done);
-        return First::joint_store::commit(
-            JointCommit<R...>{
-                {JointPart<R>{&std::get<I>(repositories), std::get<I>(parts_).changes}...}, operation, home},
-            deadline);
+        (void)(in_one(std::get<I>(commit.parts), I) || ...);
+        return done;
     }
 
     template <std::size_t... I>

@@ -12,9 +12,12 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/contracts/waiter.hpp>
 #include <interlock/core/detail/joint/joint_changes.hpp>
+#include <interlock/core/detail/joint/joint_parts.hpp>
+#include <interlock/core/detail/joint/joint_rows.hpp>
 #include <interlock/core/detail/joint/joint_state.hpp>
 #include <interlock/core/detail/transaction/call_arguments.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/kit/blocking_waiter.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/outcome.hpp>
@@ -24,14 +27,12 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 
 namespace interlock {
@@ -41,6 +42,14 @@ namespace detail {
 /// Asks for the `joint_store` of each repository where a compiler says which one has none.
 template <class...>
 struct JointStores {};
+
+/// The row transaction of a joint repository, if it has any.
+template <bool Locks, class... R>
+struct JointTransactions {};
+template <class... R>
+struct JointTransactions<true, R...> {
+    using transaction_type = JointRowTransaction<R...>;
+};
 
 /// Where the store of a joint repository keeps what its operations record, if it does.
 template <bool Records, class First>
@@ -75,30 +84,6 @@ inline verb::BreakLock at_key(verb::BreakLock const& broken, Key const& key)
     return {key, broken.seen};
 }
 
-/// The keys that waiters have subscribed to, without their marks: to unsubscribe must not fail for want of
-/// memory, so that the key is kept from `subscribe` on. **Thread safety.** Everything: safe.
-class JointSubscriptions {
-    using Keys = std::unordered_map<Waiter*, Key>;
-
-public:
-    /// A waiter waits for one key at a time. The key is valid until it is taken.
-    Key const& add(Waiter& waiter, std::string_view key)
-    {
-        std::lock_guard lock(mutex_);
-        return keys_.insert_or_assign(&waiter, Key{key}).first->second;
-    }
-    /// An empty handle, if it waits for none.
-    Keys::node_type take(Waiter& waiter) noexcept
-    {
-        std::lock_guard lock(mutex_);
-        return keys_.extract(&waiter);
-    }
-
-private:
-    std::mutex mutex_;
-    Keys keys_;
-};
-
 /// A shared handle of the repositories `R`.
 template <class... R>
 class JointVerbs : public CommittingVerbs<JointVerbs<R...>, JointState<R...>> {
@@ -127,7 +112,7 @@ public:
         JointChanges<R...> changes{commit.changes.size()};
         for (auto const& change : commit.changes) {
             if (!changes.add(change))
-                return foreign_key();
+                return JointParts<R...>::foreign_key();
             if (!joint_records<First, R...> && !change.events.empty())
                 return Failure{
                     Errc::misconfigured, "the store keeps no events of a commit of several repositories"};
@@ -150,11 +135,29 @@ public:
         });
     }
 
+    // ---- row locks: RowLockingRepository, where all of them and their store have it --------------
+    template <class Tx>
+        requires joint_locks<R...> && std::same_as<Tx, JointRowTransaction<R...>>
+    Outcome<Tx> carry_out(verb::LoadForUpdate<Tx> const& rows, Deadline deadline) const
+    {
+        if constexpr (Tx::polled)
+            return wait_for_rows(
+                static_cast<JointRepository<R...> const&>(*this), rows.keys, rows.wait, deadline);
+        else
+            return Tx::lock(shared_, rows.keys, rows.wait, deadline);
+    }
+    /// As `open_transaction` of the repositories.
+    JointRowTransaction<R...> open_transaction(std::span<Key const* const> keys) const
+        requires joint_locks<R...> && (JointRowTransaction<R...>::polled)
+    {
+        return {shared_, keys};
+    }
+
     // ---- lock records, each of the repository that its key belongs to ----------------------------
 
     /// Of `Create`, `Renew`, `Remove`, `Inspect` and `BreakLock`.
     template <class V>
-        requires(CarriesOut<R, V> && ...) && requires(V const& verb, Key const& key) { at_key(verb, key); }
+        requires requires(V const& verb, Key const& key) { at_key(verb, key); } && (CarriesOut<R, V> && ...)
     Outcome<typename V::answer> carry_out(V const& verb, Deadline deadline) const
     {
         return in_part<typename V::answer>(verb.key, [&](auto place, Key const& key) {
@@ -226,65 +229,14 @@ public:
 
 protected:
     explicit JointVerbs(R... repositories)
-        : shared_(std::make_shared<Shared const>(std::move(repositories)...))
+        : shared_(std::make_shared<JointParts<R...> const>(std::move(repositories)...))
     {}
-
-    /// What all copies of this handle have.
-    struct Shared {
-        explicit Shared(R... all) : repositories(std::move(all)...)
-        {
-            std::array<std::string, sizeof...(R)> names;
-            each([&](auto index, auto const& part) {
-                names[index] = First::joint_store::place_in_order(part);
-            });
-            for (std::size_t i = 0; i < names.size(); ++i)
-                for (std::size_t j = 0; j < names.size(); ++j) {
-                    places[i] += names[j] < names[i] ? 1 : 0;
-                    if (i < j && names[i] == names[j])
-                        refusal = Failure{
-                            Errc::misconfigured,
-                            "one of the repositories of a JointRepository is there twice"};
-                }
-            if (!refusal)
-                refusal = std::apply(
-                    [](auto const&... part) { return First::joint_store::refusal(part...); }, repositories);
-        }
-        template <class Visit>
-        void each(Visit visit) const
-        {
-            [&]<std::size_t... I>(std::index_sequence<I...>) {
-                (visit(std::integral_constant<std::size_t, I>{}, std::get<I>(repositories)), ...);
-            }(Indices{});
-        }
-        std::string place() const
-        {
-            std::string out;
-            each([&](auto, auto const& part) {
-                auto const its = place_of(part);
-                if (out.find(its) == std::string::npos)
-                    out += (out.empty() ? "" : " and ") + its;
-            });
-            return out;
-        }
-
-        std::tuple<R...> repositories;
-        std::array<std::size_t, sizeof...(R)> places{};  // see `JointMark`
-        std::optional<Failure> refusal;                  // of every call
-        JointSubscriptions mutable waiting{};
-    };
 
     First const& first() const noexcept { return std::get<0>(shared_->repositories); }
     template <std::size_t I>
     auto const& part() const noexcept
     {
         return std::get<I>(shared_->repositories);
-    }
-
-    static Failure foreign_key()
-    {
-        return Failure{
-            Errc::misconfigured,
-            "the call names a state in a repository that its JointRepository has not joined"};
     }
 
     /// Calls `visit` with the place of the part that `key` belongs to and the key that it has there.
@@ -301,7 +253,7 @@ protected:
                     (out.emplace(visit(std::integral_constant<std::size_t, I>{}, own)), true)) ||
                    ...);
         }(Indices{});
-        return out ? *std::move(out) : Outcome<X>{foreign_key()};
+        return out ? *std::move(out) : Outcome<X>{JointParts<R...>::foreign_key()};
     }
     /// Calls `visit` with the part that `key` belongs to, if it belongs to any.
     template <class Visit>
@@ -331,7 +283,7 @@ protected:
     template <std::size_t I>
     value_type state_in(typename Part<I>::value_type&& state) const
     {
-        return {std::in_place_index<I>, mark_of(I), std::move(state)};
+        return {std::in_place_index<I>, shared_->mark_of(I), std::move(state)};
     }
     template <std::size_t I>
     Outcome<Versioned<value_type>> load_from(Key const& key, Deadline deadline) const
@@ -344,8 +296,6 @@ protected:
                 place_of(part<I>()));
         return std::move(loaded).failure();
     }
-    JointMark mark_of(std::size_t index) const noexcept { return {shared_->places[index], index}; }
-
     /// The mark of the keys in the repository that `named` names; nowhere, where that is none of these.
     template <class Q>
     JointMark mark_of(KeyIn<Q> const& named) const noexcept
@@ -354,7 +304,7 @@ protected:
         shared_->each([&](auto index, auto const& part) {
             if constexpr (std::same_as<std::remove_cvref_t<decltype(part)>, Q>)
                 if (part.identity() == named.store())
-                    mark = mark_of(index);
+                    mark = shared_->mark_of(index);
         });
         return mark;
     }
@@ -384,7 +334,7 @@ protected:
         return CallTarget<value_type, sizeof...(Q), true>{{key_of(named)...}, {state_of(named)...}};
     }
 
-    std::shared_ptr<Shared const> shared_;
+    std::shared_ptr<JointParts<R...> const> shared_;
 };
 
 }  // namespace detail

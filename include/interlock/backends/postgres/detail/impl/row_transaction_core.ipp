@@ -46,21 +46,42 @@ INTERLOCK_DECL std::optional<std::size_t> add_claim(ClaimFirst* claim, Batch& ba
 }
 
 template <class R>
+std::vector<typename RowTransactionCore<R>::Locked> RowTransactionCore<R>::not_locked(
+    TableCore<R> const& store, std::size_t rows)
+{
+    std::vector<Locked> out(rows);
+    for (auto& row : out)
+        row.hashed = store.options.row_lock == RowLock::advisory;
+    return out;
+}
+
+template <class R>
 Outcome<void> RowTransactionCore<R>::lock_rows(
     std::span<Key const* const> keys, Wait wait, verb::BeforeLocks* before)
 {
-    rows_.resize(keys.size());
-    for (auto& row : rows_)
-        row.hashed = store_->options.row_lock == RowLock::advisory;
-    bool begins = true;
-    for (std::size_t from = 0;;) {
+    rows_ = not_locked(*store_, keys.size());
+    for (;;) {
+        auto const locked = lock_table(keys, wait, before, true);
+        if (!locked)
+            return locked.failure();
+        if (*locked)
+            return success();
+    }
+}
+
+template <class R>
+Outcome<bool> RowTransactionCore<R>::lock_table(
+    std::span<Key const* const> keys, Wait wait, verb::BeforeLocks* before, bool begins)
+{
+    bool first = true;
+    for (std::size_t from = 0;; first = begins = false) {
         Batch batch;
         if (begins && begun_)
             batch.add("ROLLBACK");
-        if (begins) {
+        if (begins)
             batch.add(store_->begin);
+        if (first)
             store_->add_settings(*known_, batch);
-        }
         auto* const claim = begins ? static_cast<ClaimFirst*>(before) : nullptr;
         auto const claims_at = add_claim(claim, batch);
         auto const at = batch.size();
@@ -81,9 +102,10 @@ Outcome<void> RowTransactionCore<R>::lock_rows(
         if (!round)
             return round.failure();
         if (round->unlocked == keys.size())
-            return success();
-        begins = round->behind;
-        from = round->behind ? 0 : round->unlocked;
+            return true;
+        if (round->behind)
+            return false;
+        from = round->unlocked;
     }
 }
 
@@ -235,14 +257,11 @@ BasicAsyncTransaction<R>& RowTransactionCore<R>::asynchronous()
 }
 
 template <class R>
-Outcome<CommitResult> RowTransactionCore<R>::do_commit(
-    std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful)
+std::optional<Failure> RowTransactionCore<R>::unfit_to_commit(TimePoint until) const
 {
     if (failure_)
-        return *failure_;
-    auto const& runtime = pool_->runtime();
-    auto const until = std::min(deadline.at(runtime.now()), until_);
-    if (runtime.now() >= until)
+        return failure_;
+    if (pool_->runtime().now() >= until)
         return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent to postgres");
     if (!session_ || !session_->is_open())
         return failed(Errc::unavailable, "postgres: the connection is lost; nothing was committed");
@@ -251,6 +270,16 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit(
             Errc::invalid_argument,
             "postgres: the operation has set client_encoding, and keys and states are sent as UTF-8; it must "
             "set it back");
+    return std::nullopt;
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::do_commit(
+    std::span<RowChange> changes, OperationCommit const* operation, Deadline deadline, bool careful)
+{
+    auto const until = std::min(deadline.at(pool_->runtime().now()), until_);
+    if (auto const unfit = unfit_to_commit(until))
+        return *unfit;
     auto const prepared = store_->prepare_events(
         *known_, changes, [&](Batch const& batch) { return ask_before(batch, until); });
     if (!prepared)
@@ -368,69 +397,6 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_all(
         store_->set_stored(
             *known_, replies[asked.at.change], asked.again ? &replies[*asked.again] : nullptr,
             changes[asked.change]);
-    return Outcome<CommitResult>{std::in_place};
-}
-
-template <class R>
-Outcome<CommitResult> RowTransactionCore<R>::commit_tables(
-    std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until)
-{
-    if (pool_->runtime().now() >= until)
-        return failed(Errc::deadline_exceeded, "the deadline came before the commit was sent to postgres");
-    auto result = do_commit_tables(parts, operation, until);
-    end();
-    if (result && !result->duplicate)
-        for (auto const& part : parts)
-            part.store->announce(part.changes);
-    return result;
-}
-
-template <class R>
-Outcome<CommitResult> RowTransactionCore<R>::do_commit_tables(
-    std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until)
-{
-    std::vector<Steps> steps(parts.size());
-    std::vector<std::vector<Reply>> replies(parts.size());
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-        auto const* const recorded = i == 0 ? operation : nullptr;
-        store_ = parts[i].store;
-        known_ = parts[i].known;
-        auto const prepared = store_->prepare_events(
-            *known_, parts[i].changes, [&](Batch const& batch) { return ask_before(batch, until); });
-        if (!prepared)
-            return prepared.failure();
-        if (begun_)  // what the first one's settings are to the first table, these are to this one
-            store_->add_settings(*known_, before_commit_);
-        if (auto added = add_steps(steps[i], parts[i].changes, recorded, false); !added)
-            return not_sent(std::move(added).failure(), until);
-        auto before = run_steps(steps[i], replies[i], parts[i].changes, recorded, until);
-        if (!before) {
-            end();
-            auto const code = before.errc();
-            bool const refused =
-                code == Errc::version_conflict || code == Errc::not_found || code == Errc::already_exists;
-            if (!refused || i == 0)
-                return std::move(before).failure();
-            return parts[0].store->or_duplicate(std::move(before).failure(), operation, Deadline{until});
-        }
-        if (*before)
-            return **std::move(before);
-        begun_ = true;
-    }
-    Batch last;
-    last.add(store_->commit);
-    auto done = Base::commit(last, until);
-    if (!done)
-        return std::move(done).failure();
-    if (done->error) {
-        end();
-        return error_refused(*done->error, parts.back().changes, operation, until);
-    }
-    for (std::size_t i = 0; i < parts.size(); ++i)
-        for (auto const& asked : steps[i].asked)
-            parts[i].store->set_stored(
-                *parts[i].known, replies[i][asked.at.change],
-                asked.again ? &replies[i][*asked.again] : nullptr, parts[i].changes[asked.change]);
     return Outcome<CommitResult>{std::in_place};
 }
 

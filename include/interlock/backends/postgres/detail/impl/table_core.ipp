@@ -105,7 +105,8 @@ Outcome<typename TableCore<R>::Known> TableCore<R>::know(Deadline deadline) cons
 {
     {
         std::lock_guard lock(shared_->mutex);
-        if (shared_->known && shared_->schema == pool->schema())
+        // The library's own table has the columns that it was made with, whatever changes beside it.
+        if (shared_->known && (!mapped || shared_->schema == pool->schema()))
             return shared_->known;
     }
     return learn(deadline);

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_TABLES_IPP
+#define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_TABLES_IPP
+
+// Row transactions over several tables: the parts of `RowTransactionCore` that go from one table to the next.
+
+#include <interlock/backends/postgres/detail/row_transaction_core.hpp>
+#include <interlock/core/errc.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace interlock {
+inline namespace v0 {
+namespace postgres {
+namespace detail {
+
+template <class R>
+Outcome<void> RowTransactionCore<R>::lock_tables(std::span<TableLocks> tables, Wait wait)
+{
+    for (auto& table : tables)
+        table.rows = not_locked(*table.store, table.keys.size());
+    for (bool all = false; !all;) {
+        all = true;
+        for (std::size_t i = 0; all && i < tables.size(); ++i) {
+            auto& table = tables[i];
+            store_ = table.store;
+            known_ = table.known;
+            rows_.swap(table.rows);
+            auto const locked = lock_table(table.keys, wait, nullptr, i == 0);
+            rows_.swap(table.rows);
+            if (!locked)
+                return locked.failure();
+            table.place = place_;
+            all = *locked;
+        }
+    }
+    return success();
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::commit_tables(
+    std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until)
+{
+    if (async_ && !async_->idle())
+        return not_awaited();
+    auto result = do_commit_tables(parts, operation, std::min(until, until_));
+    end();
+    if (result && !result->duplicate)
+        for (auto const& part : parts)
+            part.store->announce(part.changes);
+    return result;
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::do_commit_tables(
+    std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until)
+{
+    if (auto const unfit = unfit_to_commit(until))
+        return *unfit;
+    std::vector<Steps> steps(parts.size());
+    std::vector<std::vector<Reply>> replies(parts.size());
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        auto const* const recorded = i == 0 ? operation : nullptr;
+        store_ = parts[i].store;
+        known_ = parts[i].known;
+        place_ = parts[i].place;
+        auto const prepared = store_->prepare_events(
+            *known_, parts[i].changes, [&](Batch const& batch) { return ask_before(batch, until); });
+        if (!prepared)
+            return prepared.failure();
+        if (begun_)  // what the first one's settings are to the first table, these are to this one
+            store_->add_settings(*known_, before_commit_);
+        if (auto added = add_steps(steps[i], parts[i].changes, recorded, false); !added)
+            return not_sent(std::move(added).failure(), until);
+        auto before = run_steps(steps[i], replies[i], parts[i].changes, recorded, until);
+        if (!before) {
+            end();
+            auto const code = before.errc();
+            bool const refused =
+                code == Errc::version_conflict || code == Errc::not_found || code == Errc::already_exists;
+            if (!refused || i == 0)
+                return std::move(before).failure();
+            return parts[0].store->or_duplicate(std::move(before).failure(), operation, Deadline{until});
+        }
+        if (*before)
+            return **std::move(before);
+        begun_ = true;
+    }
+    Batch last;
+    last.add(store_->commit);
+    auto done = Base::commit(last, until);
+    if (!done)
+        return std::move(done).failure();
+    if (done->error) {
+        end();
+        return error_refused(*done->error, parts.back().changes, operation, until);
+    }
+    for (std::size_t i = 0; i < parts.size(); ++i)
+        for (auto const& asked : steps[i].asked)
+            parts[i].store->set_stored(
+                *parts[i].known, replies[i][asked.at.change],
+                asked.again ? &replies[i][*asked.again] : nullptr, parts[i].changes[asked.change]);
+    return Outcome<CommitResult>{std::in_place};
+}
+
+}  // namespace detail
+}  // namespace postgres
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_TABLES_IPP

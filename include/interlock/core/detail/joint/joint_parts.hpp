@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#ifndef INTERLOCK_CORE_DETAIL_JOINT_JOINT_PARTS_HPP
+#define INTERLOCK_CORE_DETAIL_JOINT_JOINT_PARTS_HPP
+
+/// @file
+/// The repositories of a `JointRepository`, and in which order they stand.
+
+#include <interlock/core/contracts/joint_store.hpp>
+#include <interlock/core/contracts/waiter.hpp>
+#include <interlock/core/detail/joint/joint_state.hpp>
+#include <interlock/core/errc.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/kit/place.hpp>
+#include <interlock/core/outcome.hpp>
+
+#include <array>
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+
+namespace interlock {
+inline namespace v0 {
+namespace detail {
+
+/// The keys that waiters have subscribed to, without their marks: to unsubscribe must not fail for want of
+/// memory, so that the key is kept from `subscribe` on. **Thread safety.** Everything: safe.
+class JointSubscriptions {
+    using Keys = std::unordered_map<Waiter*, Key>;
+
+public:
+    /// A waiter waits for one key at a time. The key is valid until it is taken.
+    Key const& add(Waiter& waiter, std::string_view key)
+    {
+        std::lock_guard lock(mutex_);
+        return keys_.insert_or_assign(&waiter, Key{key}).first->second;
+    }
+    /// An empty handle, if it waits for none.
+    Keys::node_type take(Waiter& waiter) noexcept
+    {
+        std::lock_guard lock(mutex_);
+        return keys_.extract(&waiter);
+    }
+
+private:
+    std::mutex mutex_;
+    Keys keys_;
+};
+
+/// What all copies of a `JointRepository` have.
+template <class... R>
+struct JointParts {
+    using First = std::tuple_element_t<0, std::tuple<R...>>;
+    using Indices = std::index_sequence_for<R...>;
+
+    explicit JointParts(R... all) : repositories(std::move(all)...)
+    {
+        std::array<std::string, sizeof...(R)> names;
+        each([&](auto index, auto const& part) { names[index] = First::joint_store::place_in_order(part); });
+        for (std::size_t i = 0; i < names.size(); ++i)
+            for (std::size_t j = 0; j < names.size(); ++j) {
+                places[i] += names[j] < names[i] ? 1 : 0;
+                if (i < j && names[i] == names[j])
+                    refusal = Failure{
+                        Errc::misconfigured, "one of the repositories of a JointRepository is there twice"};
+            }
+        if (!refusal)
+            refusal = std::apply(
+                [](auto const&... part) { return First::joint_store::refusal(part...); }, repositories);
+    }
+    template <class Visit>
+    void each(Visit visit) const
+    {
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            (visit(std::integral_constant<std::size_t, I>{}, std::get<I>(repositories)), ...);
+        }(Indices{});
+    }
+    std::string place() const
+    {
+        std::string out;
+        each([&](auto, auto const& part) {
+            auto const its = place_of(part);
+            if (out.find(its) == std::string::npos)
+                out += (out.empty() ? "" : " and ") + its;
+        });
+        return out;
+    }
+
+    JointMark mark_of(std::size_t index) const noexcept { return {places[index], index}; }
+    /// Which of the repositories comes when, in the order of their names.
+    std::array<std::size_t, sizeof...(R)> order() const noexcept
+    {
+        std::array<std::size_t, sizeof...(R)> out{};
+        for (std::size_t i = 0; i < places.size(); ++i)
+            out[places[i]] = i;
+        return out;
+    }
+    static Failure foreign_key()
+    {
+        return Failure{
+            Errc::misconfigured,
+            "the call names a state in a repository that its JointRepository has not joined"};
+    }
+
+    std::tuple<R...> repositories;
+    std::array<std::size_t, sizeof...(R)> places{};  // see `JointMark`
+    std::optional<Failure> refusal;                  // of every call
+    JointSubscriptions mutable waiting{};
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace interlock
+
+#endif  // INTERLOCK_CORE_DETAIL_JOINT_JOINT_PARTS_HPP
