@@ -162,8 +162,9 @@ TEST_CASE(
     postgres::StateRepository<interlock_test::Stock> const stock{pool};
     static_cast<void>(docs.insert(Doc{1, "abc"}).value());
     static_cast<void>(stock.insert({"x", 10}).value());
-    sql({"ALTER TABLE " + table + " ALTER body TYPE varchar(9)"});
-    TransactionService const writes{OptimisticVersioning{}, docs};
+    TransactionService const writes{PessimisticRowLock{}, docs};
+    writes.do_in_transaction(1, [](Doc& doc) { doc.body = "cba"; });
+    sql({"ALTER TABLE " + table + " ALTER body TYPE text"});
     writes.do_in_transaction(1, [](Doc& doc) { doc.body = "abcdef"; });
     auto const take = [](interlock_test::Stock& s) { return --s.quantity; };
     CHECK(TransactionService{OptimisticVersioning{}, stock}.do_in_transaction("x", take) == 9);
