@@ -170,6 +170,8 @@ TEST_CASE(
     CHECK(TransactionService{OptimisticVersioning{}, stock}.do_in_transaction("x", take) == 9);
     CHECK(TransactionService{PessimisticRowLock{}, stock}.do_in_transaction("x", take) == 8);
     CHECK(TransactionService{SetNxLock{}, stock}.do_in_transaction("x", take) == 7);
+}
+
 // ---- what is known of the table, and is so no longer --------------------------------------------
 
 struct Line {
