@@ -54,8 +54,8 @@ struct RepositoryOptions {
     /// How many operation records may be kept, over all keys.
     std::size_t max_operations{std::size_t{1} << 24};
     /// How long an operation record is kept, by the runtime's clock. Choose it longer than anybody tries
-    /// again: after it the same operation id counts as a new operation. More than 0, else the store is not made
-    /// (`invalid_argument`).
+    /// again: after it the same operation id counts as a new operation. More than 0, else the store is not
+    /// made (`invalid_argument`).
     std::chrono::nanoseconds retention{std::chrono::hours{24}};
     /// Where the events go that operations record, in the same commits: a `memory::EventRepository`. Without
     /// one a call whose operation records is `misconfigured`.
@@ -65,8 +65,8 @@ struct RepositoryOptions {
 /// How a log in memory is divided, and how large it may become (law P10).
 struct EventRepositoryOptions {
     /// Into how many parts the log is divided, 1 to 16,384; with another number it is not made
-    /// (`invalid_argument`). The events of one stream are in one partition; each partition has one reader at a
-    /// time.
+    /// (`invalid_argument`). The events of one stream are in one partition; each partition has one reader at
+    /// a time.
     unsigned partitions{1};
     /// How many events may be kept, over all partitions; beyond it a commit that records is `overloaded`.
     std::size_t max_events{std::size_t{1} << 22};

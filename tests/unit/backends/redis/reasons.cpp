@@ -97,6 +97,7 @@ void check_all(Shop const& shop, std::string const& says)
         CHECK(outcome.effect() == Effect::not_applied);
         CHECK_THAT(outcome.message(), ContainsSubstring(says));
         CHECK_THAT(outcome.detail(), ContainsSubstring("redis"));
+        CHECK_THAT(outcome.detail(), !ContainsSubstring("after 0 attempts"));
         if (outcome.errc() == Errc::deadline_exceeded)
             CHECK(outcome.cause() != Errc::ok);
     };
@@ -116,6 +117,9 @@ void check_all(Shop const& shop, std::string const& says)
     });
     check("optimistic", [&](Limit limit) {
         return versioned.try_do_in_transaction("x", add_one, {.deadline = limit});
+    });
+    check("with an id", [&](Limit limit) {
+        return versioned.try_do_in_transaction(OperationId{says}, "x", add_one, {.deadline = limit});
     });
     check("async optimistic", [&](Limit limit) {
         return versioned.async_try_do_in_transaction("x", add_one, CallOptions{.deadline = limit}, use_future)
@@ -324,6 +328,63 @@ TEST_CASE("a wrong password is the answer itself", "[redis][reasons]")
         lease.async_try_do_in_transaction("x", add_one, CallOptions{.deadline = 2s}, boost::asio::use_future)
             .get();
     CHECK(async.errc() == Errc::misconfigured);
+}
+
+TEST_CASE("a server that takes no more clients says so, even before it was greeted", "[redis][reasons]")
+{
+    Shop const shop;
+    shop.server.command({"CONFIG", "SET", "maxclients", "1"});
+    for (int i = 0; i < 30; ++i) {  // the server closes before it is greeted, or behind that
+        redis::Client const client{redis_options(shop.server)};
+        redis::StateRepository<Stock> const more{client};
+        auto const load = more.load("x", 10s);
+        CAPTURE(i, load.message());
+        CHECK(load.errc() == Errc::unavailable);
+        CHECK_THAT(load.message(), ContainsSubstring("as many clients as it takes"));
+        if (i % 10 > 0)
+            continue;
+        auto const async = more.async_load("x", Deadline{300ms}, boost::asio::use_future).get();
+        CAPTURE(async.message());
+        CHECK_THAT(async.message(), ContainsSubstring("as many clients as it takes"));
+    }
+}
+
+TEST_CASE("what keeps a database from being chosen is named", "[redis][reasons]")
+{
+    RedisServer const server;
+    auto options = redis_options(server);
+    options.database = 1;
+    auto const load = [&] { return redis::StateRepository<Stock>{redis::Client{options}}.load("x", 10s); };
+    server.command({"ACL", "SETUSER", "worker", "-select"});
+    CHECK(load().errc() == Errc::misconfigured);
+    CHECK_THAT(load().message(), ContainsSubstring("the user may not do this"));
+    server.command({"ACL", "SETUSER", "worker", "+select"});
+    CHECK(load().errc() == Errc::not_found);
+    server.command({"CONFIG", "SET", "busy-reply-threshold", "1"});
+    std::thread script{
+        [&] { static_cast<void>(ended([&] { server.command({"EVAL", "while true do end", "0"}); })); }};
+    CHECK(eventually([&] { return load().errc() == Errc::unavailable; }));
+    CHECK_THAT(load().message(), ContainsSubstring("busy running somebody's script"));
+    server.command({"SCRIPT", "KILL"});
+    script.join();
+    options.database = 4711;
+    CHECK_THAT(load().message(), ContainsSubstring("refuses the database's number, 4711"));
+}
+
+TEST_CASE("protected mode is the reason, and not a password", "[redis][reasons]")
+{
+    auto const options = redis::Options{.user = "worker", .password = "password"};
+    redis::detail::Greeting const greeting{options};
+    redis::Reply reply;
+    redis::detail::ReplyReader reader{redis::detail::ReplyLimits{}};
+    reader.feed("-DENIED Redis is running in protected mode because protected mode is enabled\r\n");
+    REQUIRE(reader.next(reply) == redis::detail::ReplyReader::Status::ready);
+    auto const refused = greeting.refused(1, reply.root());
+    REQUIRE(refused);
+    CHECK(refused->errc() == Errc::misconfigured);
+    CHECK_THAT(refused->detail(), ContainsSubstring("protected mode"));
+    CHECK(
+        redis::detail::map_error(reply.root().text(), redis::Access::write).effect() == Effect::not_applied);
 }
 
 TEST_CASE("whoever waits in line hears what the server said to the one that asked", "[redis][reasons]")

@@ -65,9 +65,13 @@ public:
             return std::nullopt;
         auto const text = reply.text();
         auto const word = error_word(text);
-        if (word == "LOADING" || word == "MASTERDOWN" || word == "NOAUTH" || word == "WRONGPASS" ||
+        auto failure = map_error(text, Access::read);
+        // What concerns the server, or the user's rights, and not the password or the number.
+        bool const busy = failure.errc() == Errc::unavailable && (i == auth_ || i == select_);
+        if (busy || word == "LOADING" || word == "MASTERDOWN" || word == "NOAUTH" || word == "WRONGPASS" ||
+            word == "DENIED" || (word == "NOPERM" && i == select_) ||
             text.starts_with("ERR max number of clients"))
-            return map_error(text, Access::read);
+            return failure;
         if (i == auth_)
             return Failure{Errc::misconfigured, "redis: the server refuses the user name or the password"};
         if (i == select_)

@@ -82,6 +82,7 @@ public:
         if (secure_)
             return secured(secure_->sent());
         greeting_.forget();
+        sent_ = true;
         return HandshakeAction::receive;
     }
 
@@ -105,7 +106,13 @@ public:
             return secured(action);
         }
         late_ = loss == HandshakeLoss::timed_out;
-        return fail(late_ ? "timed out" : why);
+        if (!late_ && tls_ == nullptr && !std::exchange(sent_, true)) {
+            // A server that takes nobody says why and closes, perhaps before it was greeted.
+            greeting_.forget();
+            unsent_ = why;
+            return HandshakeAction::receive;
+        }
+        return fail(late_ ? "timed out" : unsent_.empty() ? why : std::string_view{unsent_});
     }
 
     /// Why it failed.
@@ -168,6 +175,8 @@ private:
             }
             if (heard_ < greeting_.replies())
                 continue;
+            if (!unsent_.empty())
+                return fail(unsent_);
             if (reader_.empty() && (tls_ == nullptr || tls_->empty()))
                 return HandshakeAction::done;
             return fail("the server sent what nobody asked for");
@@ -193,6 +202,8 @@ private:
         secure_;  // until the session is ready; from then on only the greeting is left
     Greeting greeting_;
     std::string sealed_;  // the greeting as it goes over the wire through TLS
+    bool sent_{false};    // the greeting, or as much of it as was to be
+    std::string unsent_;  // why it could not be sent; empty: it was
     int heard_{0};        // replies to the greeting
     bool late_{false};    // it failed for want of time only, which TLS knows nothing of
     std::optional<Failure> failure_;

@@ -69,7 +69,7 @@ public:
           nobody_waits_(max_waiting_operations == 0)
     {}
 
-    /// Sixteen of them are added up, and somebody who is waited for an hour has long taken longer than a call.
+    /// Sixteen of them are added up, and no call is waited for an hour.
     static constexpr std::chrono::nanoseconds longest_patience{std::chrono::hours{1}};
 
     bool off() const noexcept { return terms_.most <= 1 || nobody_waits_ || terms_.patience.count() <= 0; }

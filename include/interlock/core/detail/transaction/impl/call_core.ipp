@@ -176,8 +176,10 @@ INTERLOCK_DECL Failure CallCore::after_attempts(Failure const& failure, std::str
         text = failure.detail();
     if (!text.empty())
         text += ": ";
-    text +=
-        "after " + std::to_string(machine_.attempts()) + " attempts, the last ended with " + name_of(last);
+    auto const attempts = machine_.attempts();
+    text += attempts > 0 ? "after " + std::to_string(attempts) + " attempts, the last ended with "
+                         : "before the first attempt, because of ";
+    text += name_of(last);
     bool const known = retried_ && retried_->errc() == last;
     if (known && retried_->has_detail())
         (text += ": ") += retried_->detail();
