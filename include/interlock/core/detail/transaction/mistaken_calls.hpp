@@ -65,6 +65,9 @@ template <class A>
 inline constexpr bool is_deadline = std::convertible_to<A, Deadline>;
 
 template <class... A>
+inline constexpr bool has_options = (std::same_as<std::remove_cvref_t<A>, CallOptions> || ...);
+
+template <class... A>
 inline constexpr bool has_once = ((is_operation_id<A> || is_request<A>) || ...);
 
 /// Whether `F` takes what the policy offers for one state: then it was the number of states that was wrong.
@@ -186,11 +189,24 @@ class MistakenCalls {
     static constexpr ResultNeeds starting{.no_awaitable = false, .storable = false, .default_made = true};
     static constexpr ResultNeeds trying{.no_awaitable = false, .storable = false, .default_made = false};
 
-#define INTERLOCK_MISTAKEN_CALL(function, session, needs, mistake, words)                           \
-    template <class... A>                                                                           \
-        requires(mistake_in<session, Idempotent, TakesRequests, needs, A...>() == Mistake::mistake) \
-    INTERLOCK_WRITE_INSTEAD(words)                                                                  \
-    SeeTheErrorAbove function(A&&...) const;
+    template <class Of, ResultNeeds Needs, class... A>
+    static constexpr Mistake in_call = mistake_in<Of, Idempotent, TakesRequests, Needs, A...>();
+
+// Options in braces have no type of their own to deduce, so that they need overloads that name it: behind the
+// operation, and in front of the completion token where there is one.
+#define INTERLOCK_MISTAKEN_CALL(function, session, needs, mistake, words)                     \
+    template <class... A>                                                                     \
+        requires(!has_options<A...> && in_call<session, needs, A...> == Mistake::mistake)     \
+    INTERLOCK_WRITE_INSTEAD(words)                                                            \
+    SeeTheErrorAbove function(A&&...) const;                                                  \
+    template <class A, class F, class... Token>                                               \
+        requires(in_call<session, needs, A, F, CallOptions, Token...> == Mistake::mistake)    \
+    INTERLOCK_WRITE_INSTEAD(words)                                                            \
+    SeeTheErrorAbove function(A&&, F&&, CallOptions, Token&&...) const;                       \
+    template <class O, class A, class F, class... Token>                                      \
+        requires(in_call<session, needs, O, A, F, CallOptions, Token...> == Mistake::mistake) \
+    INTERLOCK_WRITE_INSTEAD(words)                                                            \
+    SeeTheErrorAbove function(O&&, A&&, F&&, CallOptions, Token&&...) const;
 #define INTERLOCK_MISTAKEN_CALLS(mistake, words)                                      \
     INTERLOCK_MISTAKEN_CALL(do_in_transaction, Session, blocking, mistake, words)     \
     INTERLOCK_MISTAKEN_CALL(try_do_in_transaction, Session, blocking, mistake, words) \
@@ -208,9 +224,9 @@ protected:
         takes_a_copy, "take the state by reference, `T&`: what an operation does to a copy is lost")
     INTERLOCK_MISTAKEN_CALLS(
         takes_other_arguments,
-        "write an operation that takes what the policy offers: `T&`, or `Lock<T>&` under a policy with "
-        "locks, perhaps "
-        "followed by `TransactionContext&` or the store's transaction, and behind states by `Recorder&`")
+        "write an operation that takes what the policy offers: `T&`, or `Lock<T>&` under a policy with locks "
+        "that is named in the service's type, perhaps followed by `TransactionContext&` or the store's "
+        "transaction, and behind states by `Recorder&`")
     INTERLOCK_MISTAKEN_CALLS(
         takes_not_one_per_key,
         "write an operation that takes one state per key: [](T& a, T& b) {...} for keys(a, b)")
