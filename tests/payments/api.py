@@ -19,7 +19,7 @@ import uuid
 sys.dont_write_bytecode = True
 
 import schema  # noqa: E402
-from service import Service  # noqa: E402
+from service import Service, stops_with_careless_parent  # noqa: E402
 
 
 http_error = http.client.HTTPException
@@ -229,6 +229,23 @@ def check_connections(service):
     connection.close()
 
 
+def check_streams(program):
+    """Requests are answered, and a killed worker is started again, though nobody can read the log and the
+    parent has ignored the ends of children."""
+    with open("/dev/full", "wb") as full:
+        with Service(program, "memory:", "--log", log=full, begin=stops_with_careless_parent) as service:
+            service.await_health()
+            worker = service.worker()
+            for _ in range(5):
+                expect(service.ask("GET", "/health").status == 200, "no answer where the log is full")
+            expect(service.worker() == worker, "the worker has ended for its log")
+            service.kill_worker()
+            service.await_health()
+            expect(service.stop() == 0, "its end, where the log is full")
+        help_text = subprocess.run([program, "--help"], stdout=full, stderr=subprocess.PIPE)
+        expect(help_text.returncode == 1 and b"cannot be written" in help_text.stderr, "--help to a full disk")
+
+
 def run(program, store, more=lambda caller: None):
     with Service(program, store, "--plug") as service:
         service.await_health()
@@ -253,4 +270,5 @@ def run(program, store, more=lambda caller: None):
 
 if __name__ == "__main__":
     run(sys.argv[1], sys.argv[2])
+    check_streams(sys.argv[1])
     print("payments: as described")

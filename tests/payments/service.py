@@ -23,6 +23,13 @@ def stops_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
+def stops_with_careless_parent():
+    """The same, of a parent that ignores the ends of its children, and has closed standard input."""
+    stops_with_parent()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    os.close(0)
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -53,17 +60,19 @@ class Answer:
 class Service:
     """The program with its supervisor, on a port that the system chooses."""
 
-    def __init__(self, program, store, *options):
-        self.log = tempfile.TemporaryFile()
+    def __init__(self, program, store, *options, log=None, begin=stops_with_parent):
+        self.log = log or tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [program, "--port", "0", "--store", store, *options],
-            stdout=subprocess.PIPE, stderr=self.log, preexec_fn=stops_with_parent)
+            stdout=subprocess.PIPE, stderr=self.log, preexec_fn=begin)
         line = self.process.stdout.readline().decode()
         if not line.startswith("payments: http://"):
             raise SystemExit(f"payments: it did not start: {line!r} {self.said()!r}")
         self.port = int(line.rsplit(":", 1)[1].strip("/\n"))
 
     def said(self):
+        if not self.log.readable():
+            return "(nobody can read it)"
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 

@@ -86,10 +86,10 @@ int main(int argc, char** argv)
         }
         return (options.receives ? relay::receive(options) : relay::send(options)) ? 0 : 1;
     } catch (relay::BadOption const& error) {
-        fmt::print(stderr, "relay: {}\n", error.what());
+        std::fprintf(stderr, "relay: %s\n", error.what());  // fmt::print may throw
         return 2;
     } catch (std::exception const& error) {
-        fmt::print(stderr, "relay: {}\n", error.what());
+        std::fprintf(stderr, "relay: %s\n", error.what());  // fmt::print may throw
         return 1;
     }
 }

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <stdexcept>
@@ -123,7 +124,7 @@ int run(std::string_view url, std::string const& date, int parts, char const* pa
         } catch (il::Error const& error) {
             if (error.errc() != il::Errc::lock_lost && error.errc() != il::Errc::fenced_out)
                 throw;
-            fmt::print(stderr, "nightly: {}; in line again\n", error);
+            std::fprintf(stderr, "nightly: %s; in line again\n", error.what());
         }
     }
     // #endregion turn
@@ -147,7 +148,7 @@ int main(int argc, char** argv)
     try {
         return run(url, date, parts, argc > 4 ? argv[4] : "/dev/null", ttl);
     } catch (std::exception const& error) {
-        fmt::print(stderr, "nightly: {}\n", error.what());
+        std::fprintf(stderr, "nightly: %s\n", error.what());  // fmt::print may throw
         return 1;
     }
 }

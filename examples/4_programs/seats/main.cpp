@@ -18,6 +18,7 @@
 #include "people.hpp"
 #include "server.hpp"
 
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
@@ -61,7 +62,7 @@ int main(int argc, char** argv)
         io.run();
         return right ? 0 : 1;
     } catch (std::exception const& error) {
-        fmt::print(stderr, "seats: {}\n", error.what());
+        std::fprintf(stderr, "seats: %s\n", error.what());  // fmt::print may throw
         return 1;
     }
 }

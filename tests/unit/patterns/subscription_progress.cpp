@@ -258,6 +258,10 @@ TEST_CASE("What takes long says how far it is, and nothing at first", "[patterns
     CHECK(il::detail::progress_text(3, 8, "runs", 0.25) == "3 of 8 runs, 0.3/s, 20 s left");
     CHECK(il::detail::progress_text(8, 8, "runs", 12) == "8 of 8 runs, 12/s");
     CHECK(il::detail::progress_text(0, 8, "runs", 0) == "0 of 8 runs, 0/s");
+    // What is no number, or too large for one, is told all the same.
+    CHECK(il::detail::rough_time(1e30) == "9,000,000,000,000,000,000 h");
+    CHECK(il::detail::rate_text(0.0 / std::chrono::duration<double>(0s).count()) == "0/s");
+    CHECK(il::detail::rate_text(1e300) == "9,000,000,000,000,000,000/s");
 }
 
 TEST_CASE("A subscription feeds a progress line", "[patterns][progress]")

@@ -41,10 +41,20 @@ inline std::string grouped(std::uint64_t number)
     return text;
 }
 
+/// `number` as a whole number that is not below 0; of what is too large for one, or none at all, one that is
+/// large, and 0.
+inline std::uint64_t whole(double number)
+{
+    if (!(number > 0))
+        return 0;
+    return number < 9e18 ? static_cast<std::uint64_t>(std::llround(number))
+                         : std::uint64_t{9'000'000'000'000'000'000U};
+}
+
 /// "20 s", "5 min", "3 h": an estimate, of which nobody needs the seconds when it is of hours.
 inline std::string rough_time(double seconds)
 {
-    auto const rounded = [](double number) { return grouped(static_cast<std::uint64_t>(std::ceil(number))); };
+    auto const rounded = [](double number) { return grouped(whole(std::ceil(number))); };
     if (seconds < 100)
         return rounded(seconds) + " s";
     if (seconds < 6000)
@@ -55,9 +65,9 @@ inline std::string rough_time(double seconds)
 /// "45,000/s", "0.3/s".
 inline std::string rate_text(double rate)
 {
-    auto const tenths = static_cast<std::uint64_t>(std::llround(rate * 10));
+    auto const tenths = whole(rate * 10);
     if (tenths == 0 || tenths >= 100)
-        return grouped(static_cast<std::uint64_t>(std::llround(rate))) + "/s";
+        return grouped(whole(rate)) + "/s";
     return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + "/s";
 }
 
