@@ -55,6 +55,27 @@ void policies()
     check(sell(locked, "sku-1") == 1);
 }
 
+void once_per_night()
+{
+    il::memory::StateRepository<Stock> stock;
+    stock.insert({"report", 0}).value();
+    il::TransactionService const service{il::SetNxLock{}, stock};
+    std::string const date = "2026-11-30";
+    int runs = 0;
+    auto const work = [&](Stock& report) {
+        ++runs;
+        return ++report.quantity;
+    };
+    for (bool const second : {false, true}) {
+        // #region once_per_night
+        auto const made = service.try_do_in_transaction(
+            il::OperationId{"report/" + date}, "report", work, {.deadline = 8h});
+        // #endregion once_per_night
+        check(*made == 1 && made.replayed() == second);
+    }
+    check(runs == 1);
+}
+
 // #region members
 struct Shop {
     il::memory::StateRepository<Stock> stock;
@@ -154,6 +175,7 @@ void many_keys()
 int main()
 {
     policies();
+    once_per_night();
     members();
     run_time_choice();
     check(honest_outcome("request-1") == 0);

@@ -24,12 +24,14 @@ struct Stock {
 };
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
 
+// #region fact
 struct Sold {
     std::string sku;
     int left{0};
     static constexpr il::EventType event{"stock.sold", 1};
 };
 BOOST_DESCRIBE_STRUCT(Sold, (), (sku, left))
+// #endregion fact
 
 int main(int argc, char** argv)
 {

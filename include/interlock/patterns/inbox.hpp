@@ -8,8 +8,14 @@
 /// its effect once: the effect, and the record that the message was handled, are one commit.
 ///
 ///     interlock::Inbox const inbox{shipments, "shipping"};  // `shipments`: a TransactionService
-///     inbox.handle(event, sold.sku, [&](Shipment& shipment) { shipment.parcels += sold.quantity; });
+///     subscription.run([&](interlock::Event const& event) {
+///         auto const sold = event.as<Sold>().value();
+///         return inbox.handle(event, sold.sku, [&](Shipment& s) { s.parcels += sold.quantity; });
+///     }, stop);
 ///     // the same event again, from whatever process: `Handled::duplicate`, and nothing is changed
+///
+/// `handle` reports a failure, and does not throw it: return its outcome to the subscription, which tries the
+/// event again. A handler that drops the outcome says that an event is done which had no effect.
 ///
 /// The log that the event comes from, or the broker, and the store of the effect need not know each other.
 
