@@ -120,6 +120,9 @@ TEST_CASE(
         text("postgresql://h/d?options=-cx.a%3D1&options=-cx.b%3D2") ==
         "postgres URL: options is said twice");
 
+    CHECK(text("postgresql://h/d?retention=48h") == "postgres URL: libpq has no setting \"retention\"");
+    CHECK(text("postgresql://u:pa/ss?zq=x@h/d").find("zq") == std::string::npos);
+
     // Said in one place each.
     for (char const* url :
          {"postgresql://u:p@/d?host=/run/x&port=5433", "postgresql:///?dbname=d&user=u&password=p",

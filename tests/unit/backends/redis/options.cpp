@@ -126,6 +126,9 @@ TEST_CASE("a redis URL says everything once", "[redis][options]")
         return std::string(Options::parse(url).failure().detail());
     };
     CHECK(text("redis://h/1?db=2") == "redis URL: db is said twice");
+    CHECK(
+        text("redis://h?retention=48h").starts_with("redis URL: unknown parameter \"retention\"; known are"));
+    CHECK(text("redis://:pa?zq=word@h").find("zq") == std::string::npos);
     CHECK(text("redis://h?name_space=a&db=1&name_space=b") == "redis URL: name_space is said twice");
     CHECK(text("rediss://h?ca_file=") == "redis URL: ca_file is empty, or contains a NUL");
     CHECK_THAT(text("redis://::1"), Catch::Matchers::ContainsSubstring("brackets"));

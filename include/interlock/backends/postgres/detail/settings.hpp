@@ -51,6 +51,10 @@ char const* wrong_place(Settings const& settings);
 /// that was meant. `url` is one that libpq reads when name_space and schema are left out.
 std::string said_twice(std::string_view url);
 
+/// ` "name"` of the first parameter of `url` that libpq does not know; empty: there is none, or it may be a
+/// part of a password.
+std::string unknown_setting(std::string_view url);
+
 /// Where the parameters of `url` begin with their '?', or npos. In front of an '@' a '?' belongs to the
 /// password, as libpq sees it.
 std::size_t begin_of_parameters(std::string_view url) noexcept;

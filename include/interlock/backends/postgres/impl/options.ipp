@@ -61,8 +61,12 @@ INTERLOCK_DECL Outcome<void> Options::validate() const
     if (auto const fault = interlock::detail::fault_in_url(url); !fault.empty())
         return detail::bad_url(fault.c_str());
     auto const settings = detail::parse_settings(url);
-    if (!settings)
+    if (!settings) {
+        auto const unknown = detail::unknown_setting(url);
+        if (!unknown.empty())
+            return detail::bad_url(("libpq has no setting" + unknown).c_str());
         return detail::bad_url("libpq cannot read it: a '[' without its ']', or an unknown setting, perhaps");
+    }
     if (auto const* const wrong = detail::wrong_place(*settings))
         return detail::bad_url(wrong);
     if (auto const twice = detail::said_twice(url); !twice.empty())

@@ -114,7 +114,8 @@ inline constexpr char const* begins_url_failures = "redis URL: ";
     return success();
 }
 
-[[gnu::cold]] INTERLOCK_DECL Outcome<void> read_parameter(Url::Parameter parameter, Options& options)
+[[gnu::cold]] INTERLOCK_DECL Outcome<void> read_parameter(
+    std::string_view url, Url::Parameter parameter, Options& options)
 {
     auto const name = parameter.name;
     auto& value = parameter.value;
@@ -141,8 +142,10 @@ inline constexpr char const* begins_url_failures = "redis URL: ";
             value == "full" ? TlsVerification::full : TlsVerification::dangerously_disabled;
     } else {
         return bad_url(
-            "unknown parameter; known are db, name_space, prefix, client_name, max_connections, and with "
-            "rediss ca_file, ca_path, certificate_file, private_key_file, server_name, verification");
+            ("unknown parameter" + interlock::detail::quoted_parameter(url, name) +
+             "; known are db, name_space, prefix, client_name, max_connections, and with "
+             "rediss ca_file, ca_path, certificate_file, private_key_file, server_name, verification")
+                .c_str());
     }
     return success();
 }
@@ -172,7 +175,7 @@ inline constexpr char const* begins_url_failures = "redis URL: ";
         if (!parameter)
             return std::move(parameter).failure();
         auto const name = parameter->name;
-        if (auto known = detail::read_parameter(*std::move(parameter), options); !known)
+        if (auto known = detail::read_parameter(text, *std::move(parameter), options); !known)
             return std::move(known).failure();
         // One of them would be passed over, and data found in another place than the one that was meant.
         if (std::find(given.begin(), given.end(), name) != given.end())

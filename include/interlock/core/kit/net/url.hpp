@@ -35,6 +35,10 @@ namespace detail {
 /// may hold a password.
 std::string fault_in_url(std::string_view text);
 
+/// ` "name"`, for a text about a parameter of `url`; empty where it may be a part of a password: a '?' in one
+/// begins what looks like parameters, and then an '@' follows.
+std::string quoted_parameter(std::string_view url, std::string_view name);
+
 /// False when an escape is malformed.
 bool percent_decode(std::string_view text, std::string& out);
 

@@ -114,25 +114,47 @@ INTERLOCK_DECL std::size_t begin_of_parameters(std::string_view url) noexcept
     return url.find('?', at == std::string_view::npos ? 0 : at);
 }
 
-INTERLOCK_DECL std::string said_twice(std::string_view url)
+/// The names of the parameters of `url`, in their order.
+INTERLOCK_DECL std::vector<std::string> parameters_of(std::string_view url)
 {
+    std::vector<std::string> out;
     auto const question = begin_of_parameters(url);
     if (question == std::string_view::npos)
-        return {};
-    std::vector<std::string> said;
-    if (auto const in_front = parse_settings(std::string(url.substr(0, question))))
-        for (auto const& [keyword, value] : *in_front)
-            said.push_back(keyword);
+        return out;
     for (auto rest = url.substr(question + 1); !rest.empty();) {
         auto const entry = rest.substr(0, rest.find('&'));
         rest.remove_prefix(std::min(entry.size() + 1, rest.size()));
-        std::string keyword;
-        interlock::detail::percent_decode(entry.substr(0, entry.find('=')), keyword);
-        if (keyword == "ssl")  // libpq takes ssl=true, as other drivers write it, for sslmode=require
-            keyword = "sslmode";
-        if (std::find(said.begin(), said.end(), keyword) != said.end())
-            return keyword;
-        said.push_back(std::move(keyword));
+        interlock::detail::percent_decode(entry.substr(0, entry.find('=')), out.emplace_back());
+        if (out.back() == "ssl")  // libpq takes ssl=true, as other drivers write it, for sslmode=require
+            out.back() = "sslmode";
+    }
+    return out;
+}
+
+INTERLOCK_DECL std::string said_twice(std::string_view url)
+{
+    std::vector<std::string> said;
+    if (auto const in_front = parse_settings(std::string(url.substr(0, begin_of_parameters(url)))))
+        for (auto const& [keyword, value] : *in_front)
+            said.push_back(keyword);
+    for (auto& name : parameters_of(url)) {
+        if (std::find(said.begin(), said.end(), name) != said.end())
+            return name;
+        said.push_back(std::move(name));
+    }
+    return {};
+}
+
+INTERLOCK_DECL std::string unknown_setting(std::string_view url)
+{
+    std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const defaults{
+        PQconndefaults(), &PQconninfoFree};
+    for (auto const& name : parameters_of(url)) {
+        bool known = false;
+        for (auto const* option = defaults.get(); option != nullptr && option->keyword != nullptr; ++option)
+            known = known || name == option->keyword;
+        if (!known)
+            return interlock::detail::quoted_parameter(url, name);
     }
     return {};
 }

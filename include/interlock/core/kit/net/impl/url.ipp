@@ -30,6 +30,16 @@ INTERLOCK_DECL std::string fault_in_url(std::string_view text)
     return {};
 }
 
+INTERLOCK_DECL std::string quoted_parameter(std::string_view url, std::string_view name)
+{
+    auto const question = url.find('?');
+    bool const plain = !name.empty() && name.size() <= 40 &&
+                       name.find_first_not_of("abcdefghijklmnopqrstuvwxyz_-0123456789") == name.npos;
+    if (question == url.npos || url.find('@', question) != url.npos || !plain)
+        return {};
+    return std::string(" \"").append(name) + '"';
+}
+
 INTERLOCK_DECL bool percent_decode(std::string_view text, std::string& out)
 {
     out.clear();
