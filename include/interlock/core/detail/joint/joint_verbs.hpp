@@ -62,7 +62,15 @@ template <class First, class... R>
 inline constexpr bool joint_records =
     (RecordingRepository<R> && ...) && requires { requires First::joint_store::records_events; };
 
-/// The same call for another key. An overload for each verb of lock records that has one.
+/// The same call for another key. An overload for each verb of records that has one.
+inline verb::FindOperation at_key(verb::FindOperation const& find, Key const& key)
+{
+    return {key, find.id};
+}
+inline verb::ForbidOperation at_key(verb::ForbidOperation const& forbid, Key const& key)
+{
+    return {key, forbid.id, forbid.attempt};
+}
 inline verb::Create at_key(verb::Create const& create, Key const& key)
 {
     return {key, create.owner, create.ttl, create.holder};
@@ -119,19 +127,15 @@ public:
         }
         return changes.commit(shared_->repositories, commit, deadline);
     }
-    /// A record stands in the repository of its home, as one of a call on that repository alone would.
-    Outcome<std::optional<OperationRecord>> carry_out(
-        verb::FindOperation const& find, Deadline deadline) const
+    /// Of operation records (`FindOperation`, `ForbidOperation`), which stand in the repository of their home
+    /// as those of a call on that repository alone would, and of lock records (`Create`, `Renew`, `Remove`,
+    /// `Inspect`, `BreakLock`).
+    template <class V>
+        requires requires(V const& verb, Key const& key) { at_key(verb, key); } && (CarriesOut<R, V> && ...)
+    Outcome<typename V::answer> carry_out(V const& verb, Deadline deadline) const
     {
-        return in_part<std::optional<OperationRecord>>(find.key, [&](auto place, Key const& key) {
-            return this->template part<place>().carry_out(verb::FindOperation{key, find.id}, deadline);
-        });
-    }
-    Outcome<OperationRecord> carry_out(verb::ForbidOperation const& forbid, Deadline deadline) const
-    {
-        return in_part<OperationRecord>(forbid.key, [&](auto place, Key const& key) {
-            return this->template part<place>().carry_out(
-                verb::ForbidOperation{key, forbid.id, forbid.attempt}, deadline);
+        return in_part<typename V::answer>(verb.key, [&](auto place, Key const& key) {
+            return this->template part<place>().carry_out(at_key(verb, key), deadline);
         });
     }
 
@@ -153,17 +157,7 @@ public:
         return {shared_, keys};
     }
 
-    // ---- lock records, each of the repository that its key belongs to ----------------------------
-
-    /// Of `Create`, `Renew`, `Remove`, `Inspect` and `BreakLock`.
-    template <class V>
-        requires requires(V const& verb, Key const& key) { at_key(verb, key); } && (CarriesOut<R, V> && ...)
-    Outcome<typename V::answer> carry_out(V const& verb, Deadline deadline) const
-    {
-        return in_part<typename V::answer>(verb.key, [&](auto place, Key const& key) {
-            return this->template part<place>().carry_out(at_key(verb, key), deadline);
-        });
-    }
+    // ---- locks: FusedRepository, where all of them are ------------------------------------------
     Outcome<GrantAndState<value_type>> carry_out(
         verb::CreateAndLoad<value_type> const& create, Deadline deadline) const
         requires(FusedRepository<R> && ...)
