@@ -242,8 +242,8 @@ def check_streams(program):
             service.kill_worker()
             service.await_health()
             expect(service.stop() == 0, "its end, where the log is full")
-        help_text = subprocess.run([program, "--help"], stdout=full, stderr=subprocess.PIPE)
-        expect(help_text.returncode == 1 and b"cannot be written" in help_text.stderr, "--help to a full disk")
+        usage = subprocess.run([program, "--help"], stdout=full, stderr=subprocess.PIPE)
+        expect(usage.returncode == 1 and b"cannot be written" in usage.stderr, "--help to a full disk")
 
 
 def run(program, store, more=lambda caller: None):

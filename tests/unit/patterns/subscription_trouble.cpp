@@ -8,13 +8,16 @@
 
 #include "support/catch.hpp"
 #include "support/threads.hpp"
+#include "support/unwound.hpp"
 #include "unit/patterns/subscription.hpp"
 
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
+#include <thread>
 
 namespace subscription_trouble_test {
 
@@ -423,5 +426,53 @@ TEST_CASE("A log that was not told of a consumer is told again", "[patterns][sub
         machine.noted(il::Failure{il::Errc::invalid_argument, "the name"});
         CHECK(machine.result().errc() == il::Errc::invalid_argument);
         CHECK(machine.stopping());
+    }
+}
+
+TEST_CASE("A thread that is cancelled in a handler holds nobody up", "[patterns][subscription][unwinding]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(6, 2);
+    il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
+    std::atomic<int> seen{0};
+    std::stop_source stop;
+    auto const once = [&](auto const& here) {
+        return [&](il::Event const& event) {
+            if (event.number == 2 && seen.exchange(100) < 100)
+                here();
+        };
+    };
+    SECTION("alone")
+    {
+        CHECK(interlock_test::cancelled_in(
+            [&](auto const& here) { static_cast<void>(shipping.run(once(here), stop.get_token())); }));
+        Delivered all;
+        CHECK(shipping.drain(all, il::Deadline{10s}).has_value());
+        Runner running{shipping, [&](il::Event const&) {}};
+        CHECK(running.end());
+        CHECK(f.cursor().position == 6);
+    }
+    SECTION("beside others")
+    {
+        std::atomic<bool> begun{false};
+        Delivered all;
+        Runner other{shipping, [&](il::Event const& event) {
+                         while (!begun)
+                             std::this_thread::yield();
+                         return all(event);
+                     }};
+        CHECK(interlock_test::cancelled_in([&](auto const& here) {
+            static_cast<void>(shipping.run(
+                [&](il::Event const&) {
+                    begun = true;
+                    here();
+                },
+                stop.get_token()));
+        }));
+        CHECK(eventually([&] { return f.cursor().position == 6; }));
+        CHECK(other.end());
+        CHECK(all.count == 6);
+        CHECK(all.in_order);
     }
 }

@@ -388,6 +388,41 @@ void acquire_blocking(Run& run, typename Run::Part& part)
     });
 }
 
+/// Tells the machine what an attempt came to, also when the thread is cancelled in the handler: the event is
+/// somebody else's then, and no other one waits behind it for ever.
+template <class Run>
+class AttemptReport {
+public:
+    AttemptReport(Run& run, typename Run::Part& part, SubscriptionMachine::Ticket ticket)
+        : run_(run), part_(part), ticket_(ticket)
+    {}
+    AttemptReport(AttemptReport const&) = delete;
+    AttemptReport& operator=(AttemptReport const&) = delete;
+    ~AttemptReport()
+    {
+        if (made_)
+            return;
+        try {
+            make(Attempt::failed(Errc::unavailable, "its thread was cancelled in the handler"));
+        } catch (std::exception const&) {  // no memory
+        }
+    }
+
+    void make(Attempt came_to)
+    {
+        made_ = true;
+        run_.report(part_, [&](SubscriptionMachine& machine, TimePoint now, std::uint64_t random) {
+            machine.handled(ticket_, std::move(came_to), now, random);
+        });
+    }
+
+private:
+    Run& run_;
+    typename Run::Part& part_;
+    SubscriptionMachine::Ticket ticket_;
+    bool made_{false};
+};
+
 /// Carries `todo` out on the calling thread.
 template <class Run, class F>
 void carry_out_blocking(
@@ -420,10 +455,8 @@ void carry_out_blocking(
     case Kind::deliver: {
         Delivery const delivery{
             action.attempt, add(run.runtime().now(), event_deadline), part.lease().stop_token()};
-        auto came_to = attempt(handler, *action.event, delivery);
-        return report([&](auto& m, auto now, auto random) {
-            m.handled(action.ticket, std::move(came_to), now, random);
-        });
+        AttemptReport<Run> ended{run, part, action.ticket};
+        return ended.make(attempt(handler, *action.event, delivery));
     }
     case Kind::write: {
         auto version = run.locks().write(part.lease(), action.version, action.cursor);

@@ -150,15 +150,30 @@ template <class Events, class Cursors>
 template <class F>
 void Subscription<Events, Cursors>::work(Run& run, F& handler, std::stop_token const& stop, bool shared) const
 {
+    // Also of a thread that is unwound: who comes later must not wait for it.
+    struct Leaving {
+        Subscription const& self;
+        bool shared;
+        bool left{false};
+
+        bool leave()
+        {
+            left = true;
+            return self.leaves(shared);
+        }
+        ~Leaving()
+        {
+            if (!left)
+                static_cast<void>(leave());
+        }
+    } leaving{*this, shared};
     detail::HubWaiter waiter{run.hub()};
     detail::WakeOnStop const wakes{stop, waiter};
-    bool stopped = false;
     for (;;) {
         auto const count = run.hub().count();
-        if (!stopped && stop.stop_requested()) {
-            if (leaves(shared))
+        if (!leaving.left && stop.stop_requested()) {
+            if (leaving.leave())
                 return;
-            stopped = true;
             run.stop();
         }
         auto const todo = run.next(true);
@@ -171,8 +186,6 @@ void Subscription<Events, Cursors>::work(Run& run, F& handler, std::stop_token c
         else
             run.hub().wait(run.runtime(), count, todo.action.until);
     }
-    if (shared && !stopped)
-        static_cast<void>(leaves(true));
 }
 
 template <class Events, class Cursors>
