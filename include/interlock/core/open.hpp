@@ -54,6 +54,8 @@ Result choose_backend(std::string_view url, Use use, B const&... backends)
             result.emplace(use(backend));
     };
     (look(backends), ...);
+    if (!result && scheme.empty())
+        throw Error(Errc::invalid_argument, "the URL begins with no scheme; this program knows " + known);
     if (!result)  // only the scheme is named: the rest may hold a password
         throw Error(
             Errc::invalid_argument,

@@ -24,6 +24,10 @@ TEST_CASE("the memory backend opens a new, empty store", "[memory][backend]")
     CHECK(repository.insert(interlock_test::Stock{"x", 1}));
     CHECK(memory::backend.open<interlock_test::Stock>("memory:").load("x").errc() == Errc::not_found);
     CHECK_THROWS_AS(memory::backend.open<interlock_test::Stock>("memory:x"), Error);
+    for (auto const* url : {"", "memory", ":hunter2", "://hunter2", "hunter2"})
+        CHECK_THROWS_WITH(
+            open<interlock_test::Stock>(url, memory::backend),
+            "invalid_argument: the URL begins with no scheme; this program knows memory:");
     CHECK_THROWS_AS(memory::backend.open_idempotency_store("memory:x"), Error);
 }
 

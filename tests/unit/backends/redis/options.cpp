@@ -145,6 +145,10 @@ TEST_CASE("redis options out of range are refused before any connection", "[redi
     CHECK(Options{}.validate());
     CHECK(refused([](Options& o) { o.host.clear(); }));
     CHECK(refused([](Options& o) { o.port = 0; }));
+    CHECK(refused([](Options& o) { o.host.push_back('\0'); }));
+    CHECK(refused([](Options& o) { o.unix_path = std::string("/s\0s", 4); }));
+    CHECK(refused([](Options& o) { o.unix_path = std::string(108, '/'); }));
+    CHECK_FALSE(refused([](Options& o) { o.unix_path = std::string(107, '/'); }));
     CHECK(refused([](Options& o) { o.database = -1; }));
     CHECK(refused([](Options& o) { o.user = "u"; }));
     CHECK(refused([](Options& o) { o.name_space = std::string(65, 'a'); }));

@@ -107,6 +107,10 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
         return Failure{
             Errc::misconfigured, "redis: the server is part of a cluster (" + std::string(word) +
                                      "), which this backend does not support"};
+    if (is("DENIED"))  // said to whoever connects, whatever is asked
+        return Failure{
+            Errc::misconfigured,
+            "redis: the server is in protected mode: it has no password, and takes nobody from elsewhere"};
     if (is("NOAUTH"))
         return Failure{Errc::misconfigured, "redis: the server wants a password"};
     if (is("WRONGPASS"))
@@ -116,10 +120,6 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
     if (is("NOPERM") || text.starts_with("ERR The user executing the script") ||
         text.starts_with("ERR ACL failure in script"))
         return Failure{Errc::misconfigured, std::string(denial) + printable_error(text)};
-    if (is("DENIED"))  // said to whoever connects, whatever is asked
-        return Failure{
-            Errc::misconfigured,
-            "redis: the server is in protected mode: it has no password, and takes nobody from elsewhere"};
     if (is("NOPROTO"))
         return Failure{Errc::misconfigured, "redis: the server does not know the protocol"};
     if (text.starts_with("ERR max number of clients"))

@@ -189,11 +189,16 @@ inline constexpr char const* begins_url_failures = "redis URL: ";
 
 [[gnu::cold]] INTERLOCK_DECL Outcome<void> Options::validate() const
 {
+    constexpr std::size_t longest_unix_path = 107;  // sockaddr_un has 108, with a NUL at the end
     auto const wrong = [](char const* what) {
         return Failure{Errc::invalid_argument, std::string("redis options: ") + what};
     };
     if (host.empty() && unix_path.empty())
         return wrong("host is empty");
+    if (host.find('\0') != std::string::npos || unix_path.find('\0') != std::string::npos)
+        return wrong("host or unix_path contains a NUL");
+    if (unix_path.size() > longest_unix_path)
+        return wrong("unix_path is longer than the system's longest, 107 bytes");
     if (port == 0)
         return wrong("port is 0");
     if (database < 0)
