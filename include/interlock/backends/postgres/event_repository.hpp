@@ -27,6 +27,7 @@
 #include <chrono>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -112,9 +113,15 @@ private:
 
         std::shared_ptr<detail::PoolState<Runtime>> pool;
         std::shared_ptr<detail::EventTable> log;
-        std::shared_ptr<std::string const> identity;          // of the log, see `intern_store`
-        std::deque<detail::ReadingPlace> places;              // of each partition
-        std::vector<detail::PartitionStatements> statements;  // likewise
+        std::shared_ptr<std::string const> identity;  // of the log, see `intern_store`
+        std::deque<detail::ReadingPlace> places;      // of each partition
+
+        /// Of each partition; to be asked for once the log is known, since it decides how it is named.
+        detail::PartitionStatements const& statements(unsigned partition);
+
+    private:
+        std::once_flag made_;
+        std::vector<detail::PartitionStatements> statements_;
     };
 
     // Whether the log is as it must be; asks the server once.

@@ -508,6 +508,67 @@ TEST_CASE("a pool does not go on with the library's tables of another schema", "
     CHECK(service.try_do_in_transaction(id, one, pay).replayed());
 }
 
+struct Paid {
+    std::int64_t order{0};
+    static constexpr EventType event{"order.paid", 1};
+};
+BOOST_DESCRIBE_STRUCT(Paid, (), (order))
+
+TEST_CASE("a running program keeps its log of events", "[postgres][foreign_identity]")
+{
+    // The tables of the library stay where they are; each of two schemas has a log of the same name.
+    MovingPath const moving;
+    std::string const log = moving.ns + "_billing";
+    sql(
+        {"CREATE TABLE public." + moving.ns +
+             "_orders (id bigint PRIMARY KEY, paid int NOT NULL DEFAULT 0, version bigint NOT NULL DEFAULT "
+             "1)",
+         "INSERT INTO public." + moving.ns + "_orders VALUES (1), (2)",
+         "GRANT ALL ON public." + moving.ns + "_orders TO " + moving.role});
+    for (auto const* schema : {"_a", "_b"}) {
+        moving.add_schema(moving.ns + schema);
+        auto const pool = moving.pool("&schema=public");
+        REQUIRE(postgres::EventRepository{pool, {.table = moving.ns + schema + "." + log}}.create_schema());
+    }
+    auto const stored = [&](char const* schema) {
+        return interlock_test::single_value("SELECT count(*) FROM " + moving.ns + schema + "." + log);
+    };
+    auto const path = [&](char const* schema) {
+        sql({"ALTER ROLE " + moving.role + " SET search_path = " + moving.ns + schema + ", public"});
+    };
+    path("_a");
+    auto const pool = moving.pool("&schema=public");
+    postgres::EventRepository const own{pool, {.table = log}};
+    postgres::StateRepository<Order> const orders{
+        pool, {.table = "public." + moving.ns + "_orders", .key = "id", .events = own}};
+    auto const record = [](Order& order, Recorder& recorder) {
+        recorder(Paid{order.id});
+        return order.paid += 100;
+    };
+    auto const each = [&](auto const& policy, char const* name) {
+        INFO(name);
+        TransactionService const service{policy, orders};
+        path("_a");
+        CHECK(service.try_do_in_transaction(one, record));
+        auto const before = std::stoi(stored("_a"));
+        path("_b");
+        // The connections that are there are in use, so that others are made.
+        TransactionService const rows{PessimisticRowLock{}, orders};
+        rows.do_in_transaction(std::int64_t{2}, [&](Order&) {
+            rows.do_in_transaction(std::int64_t{1}, [&](Order&) {});
+            CHECK(service.try_do_in_transaction(one, record));
+            CHECK(service.try_do_in_transaction(OperationId{name}, one, record));
+            CHECK(own.read(0, 0, 1000).value().events.size() == static_cast<std::size_t>(before) + 2);
+        });
+        CHECK(std::stoi(stored("_a")) == before + 2);
+        CHECK(stored("_b") == "0");
+    };
+    each(OptimisticVersioning{}, "optimistic");
+    each(PessimisticRowLock{}, "row lock");
+    each(SetNxLock{}, "lease");
+    CHECK(own.trim(0, 1));
+}
+
 TEST_CASE(
     "tenants may each have the library's tables in a schema of their own", "[postgres][foreign_identity]")
 {

@@ -5,7 +5,9 @@
 
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
+#include <interlock/policies/set_nx_lock.hpp>
 
 #include <boost/describe/class.hpp>
 
@@ -83,7 +85,56 @@ TEST_CASE("an empty element of an array is no text, whatever the role has set", 
     url.replace(url.find("interlock@"), 9, name);
     postgres::StateRepository<Tags> const tags{postgres::Pool{url}, {.table = name, .key = "id"}};
     REQUIRE(tags.insert(Tags{"x", {std::nullopt, "NULL"}}));
-    CHECK(postgres_server().command("SELECT tags[1] IS NULL AND tags[2] = 'NULL' FROM " + name) == "t");
+    auto const right = [&] {
+        return postgres_server().command("SELECT tags[1] IS NULL AND tags[2] = 'NULL' FROM " + name) == "t";
+    };
+    CHECK(right());
+    // Nor whatever the operation has set.
+    TransactionService const service{PessimisticRowLock{}, tags};
+    for (auto const* statement :
+         {"SET LOCAL array_nulls = off", "SET array_nulls = off",
+          "SELECT set_config('array_nulls', 'off', true)",
+          "DO $$ BEGIN PERFORM set_config('array_nulls', 'off', false); END $$"}) {
+        INFO(statement);
+        CHECK(service.try_do_in_transaction("x", [&](Tags& t, postgres::Transaction& tx) {
+            tx.exec(statement);
+            t.tags = {std::nullopt, "NULL", statement};
+        }));
+        CHECK(right());
+    }
+}
+
+TEST_CASE("who may only read is told so", "[postgres][faults][pool]")
+{
+    auto const pool = fresh_pool();
+    auto const name = pool.options().name_space + "_reader";
+    postgres_server().command("CREATE ROLE " + name + " LOGIN SUPERUSER");
+    postgres_server().command("ALTER ROLE " + name + " SET default_transaction_read_only = on");
+    auto url = postgres_server().tcp_url() + "?name_space=" + pool.options().name_space;
+    postgres::StateRepository<Stock> const own{postgres::Pool{url}};
+    url.replace(url.find("interlock@"), 9, name);
+    postgres::StateRepository<Stock> const stock{postgres::Pool{url}};
+    REQUIRE(own.insert(Stock{"x", 1}));
+    CHECK(stock.load(Key{"x"}));
+    auto const named = [](auto const& outcome) {
+        INFO(outcome.detail());
+        CHECK(outcome.detail().find("default_transaction_read_only") != std::string::npos);
+    };
+    named(stock.insert(Stock{"y", 1}));
+    auto const change = [](Stock& s) { ++s.quantity; };
+    CallOptions const soon{.deadline = 1s};
+    named(TransactionService{PessimisticRowLock{}, stock}.try_do_in_transaction("x", change, soon));
+    named(TransactionService{OptimisticVersioning{}, stock}.try_do_in_transaction("x", change, soon));
+    named(TransactionService{SetNxLock{}, stock}.try_do_in_transaction("x", change, soon));
+    // An operation that says so itself.
+    named(TransactionService{PessimisticRowLock{}, own}.try_do_in_transaction(
+        "x",
+        [](Stock& s, postgres::Transaction& tx) {
+            tx.exec("SET TRANSACTION READ ONLY");
+            ++s.quantity;
+        },
+        soon));
+    CHECK(own.load(Key{"x"}).value().value.quantity == 1);
 }
 
 TEST_CASE("a pool without a free connection says overloaded by the deadline", "[postgres][faults][pool]")

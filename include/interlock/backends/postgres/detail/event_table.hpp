@@ -43,6 +43,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -81,7 +82,7 @@ public:
     EventTable(void const* pool, std::string_view name_space, EventRepositoryOptions options);
 
     void const* pool() const noexcept override { return pool_; }
-    std::string const& name() const noexcept override { return events_.text; }
+    std::string const& name() const noexcept override { return names_.events.text; }
     unsigned partitions() const noexcept { return options_.partitions; }
     unsigned partition(std::string_view stream) const noexcept override
     {
@@ -147,10 +148,25 @@ private:
         return contended_[static_cast<std::uint64_t>(lock_number) % remembered];
     }
 
+    /// What the log is made of.
+    struct Names {
+        SqlName events;
+        SqlName sequences;  // of the positions, without the number of the partition
+        SqlName streams;
+        SqlName partitions;
+        SqlName consumers;
+    };
+    /// As statements name them: with the schema in which the first check has found all of them. A connection
+    /// with another search path, or a table that comes in front, would else store events in another log.
+    Names const& names() const noexcept { return is_known() && settled_ ? *settled_ : names_; }
+
     /// The names of all tables and sequences of a log that is found through the search path; else none.
     std::vector<std::string> names_without_schema() const;
     std::string guard() const;
-    SqlWords words(unsigned partition) const;
+    static SqlWords words_of(Names const& names, unsigned partition);
+    SqlWords words(unsigned partition) const { return words_of(names(), partition); }
+    static std::string lock_expression(Names const& names, std::string_view number);
+    static std::string lock_words(Names const& names, std::string_view number);
     std::string insertion(
         SqlWords words, std::size_t count, Numbers const& numbers, std::string_view from,
         std::string_view expected) const;
@@ -166,13 +182,12 @@ private:
 
     void const* pool_;
     EventRepositoryOptions options_;
-    SqlName events_;
-    SqlName sequences_;  // of the positions, without the number of the partition
-    SqlName streams_;
-    SqlName partitions_;
-    SqlName consumers_;
-    Statement lock_;
+    Names names_;                             // as the options have them
     std::vector<std::uint64_t> wake_hashes_;  // of each partition
+
+    // Written once, before the log is known.
+    mutable std::optional<Names> settled_;
+    mutable Statement lock_;
 
     mutable std::array<std::atomic<std::int64_t>, remembered> contended_{};
     mutable std::atomic<bool> known_{false};

@@ -89,6 +89,8 @@ struct TableFacts {
 
     /// Nothing when there is no such column.
     ColumnFacts const* column(std::string_view name) const noexcept;
+    /// Whether a column is an array.
+    bool has_lists() const noexcept;
 
     friend bool operator==(TableFacts const&, TableFacts const&) = default;
 };

@@ -49,9 +49,18 @@ BasicEventRepository<R>::Shared::Shared(
     : pool(std::move(p)),
       log(std::make_shared<detail::EventTable>(pool.get(), pool->tables(), std::move(options))),
       identity(intern_store(pool->identity() + "/events of " + log->name())), places(log->partitions())
+{}
+
+template <class R>
+detail::PartitionStatements const& BasicEventRepository<R>::Shared::statements(unsigned partition)
 {
-    for (unsigned i = 0; i < log->partitions(); ++i)
-        statements.emplace_back(*log, i);
+    std::call_once(made_, [this] {
+        std::vector<detail::PartitionStatements> all;
+        for (unsigned i = 0; i < log->partitions(); ++i)
+            all.emplace_back(*log, i);
+        statements_ = std::move(all);
+    });
+    return statements_[partition];
 }
 
 template <class R>
@@ -134,7 +143,7 @@ Failure BasicEventRepository<R>::no_partition(unsigned partition) const
 template <class R>
 detail::PartitionStatements const& BasicEventRepository<R>::statements_for(std::string_view stream) const
 {
-    return shared_->statements[shared_->log->partition(stream)];
+    return shared_->statements(shared_->log->partition(stream));
 }
 
 // ---- reading ------------------------------------------------------------------------------------
@@ -150,7 +159,7 @@ Outcome<EventPage> BasicEventRepository<R>::carry_out(verb::ReadEvents const& re
         return std::move(known).failure();
     auto const limit = std::min(read.limit, detail::largest_page);
     auto& place = shared_->places[read.partition];
-    auto const& statements = shared_->statements[read.partition];
+    auto const& statements = shared_->statements(read.partition);
     for (bool again = true, asks = false;; again = false, asks = true) {
         auto const before = place.before();
         asks = asks || before.waits;
@@ -192,7 +201,7 @@ Outcome<std::vector<Event>> BasicEventRepository<R>::carry_out(
     params.number(read.after);
     params.number(static_cast<std::int64_t>(std::min(read.limit, detail::largest_page)));
     auto reply = shared_->pool->execute(
-        shared_->statements[partition].read_stream, std::move(params), detail::Access::read, until);
+        shared_->statements(partition).read_stream, std::move(params), detail::Access::read, until);
     if (!reply)
         return std::move(reply).failure();
     std::vector<Event> events;
@@ -215,7 +224,7 @@ Outcome<LogExtent> BasicEventRepository<R>::carry_out(
     if (auto known = know(until); !known)
         return std::move(known).failure();
     auto reply =
-        shared_->pool->execute(shared_->statements[extent.partition].extent, {}, detail::Access::read, until);
+        shared_->pool->execute(shared_->statements(extent.partition).extent, {}, detail::Access::read, until);
     if (!reply)
         return std::move(reply).failure();
     if (reply->rows() == 0)
@@ -304,7 +313,7 @@ Outcome<void> BasicEventRepository<R>::carry_out(verb::NoteConsumer const& note,
     params.text(std::string(note.consumer));
     params.number(note.position);
     auto reply = shared_->pool->execute(
-        shared_->statements[note.partition].note, std::move(params), detail::Access::commit, until);
+        shared_->statements(note.partition).note, std::move(params), detail::Access::commit, until);
     if (!reply)
         return std::move(reply).failure();
     if (reply->rows() == 0)
@@ -321,11 +330,14 @@ Outcome<void> BasicEventRepository<R>::carry_out(verb::ForgetConsumer const& for
         return valid;
     if (!detail::is_utf8(forget.consumer))
         return success();  // nobody has such a name
+    Deadline const until{deadline.valid() ? Deadline{deadline.at(runtime().now())} : deadline};
+    if (auto known = know(until); !known)
+        return known;
     detail::Params params;
     params.text(std::string(forget.consumer));
     detail::Batch batch;
     batch.add(shared_->log->line("DELETE FROM {consumers} WHERE consumer = $1::text"), std::move(params));
-    auto done = shared_->pool->execute(batch, detail::Access::commit, deadline);
+    auto done = shared_->pool->execute(batch, detail::Access::commit, until);
     return done ? success() : Outcome<void>{std::move(done).failure()};
 }
 
@@ -337,7 +349,7 @@ Outcome<Position> BasicEventRepository<R>::carry_out(verb::TrimEvents const& tri
     Deadline const until{deadline.valid() ? Deadline{deadline.at(runtime().now())} : deadline};
     if (auto known = know(until); !known)
         return std::move(known).failure();
-    auto const& statements = shared_->statements[trim.partition];
+    auto const& statements = shared_->statements(trim.partition);
     detail::Params params;
     params.number(trim.up_to);
     detail::Batch batch;

@@ -65,6 +65,10 @@ INTERLOCK_DECL std::string describe(SqlError const& error)
     bool shown = error.raised || error.state == "23514";
     for (std::string_view state : {"2200H", "42", "0A", "26", "2D", "3D", "3F", "P0", "55000"})
         shown = shown || error.state.starts_with(state);
+    if (error.state == "25006" && !error.raised)
+        out +=
+            ": transactions are read only here: the server is a standby, or default_transaction_read_only is "
+            "on, by the server, the database, the role or the URL, or the operation has said so";
     if (!shown)
         return out;
     out += ": ";

@@ -82,37 +82,36 @@ INTERLOCK_DECL SqlName with_suffix(SqlName const& table, std::string_view suffix
 
 INTERLOCK_DECL EventTable::EventTable(
     void const* pool, std::string_view name_space, EventRepositoryOptions options)
-    : pool_(pool), options_(std::move(options)),
-      events_(
-          table_name("table", options_.table.empty() ? std::string(name_space) + "_event" : options_.table))
+    : pool_(pool), options_(std::move(options))
 {
-    auto const dot = events_.quoted.rfind("\".\"");
-    auto const quoted_size = events_.quoted.size() - (dot == std::string::npos ? 0 : dot + 2);
+    auto const events =
+        table_name("table", options_.table.empty() ? std::string(name_space) + "_event" : options_.table);
+    auto const dot = events.quoted.rfind("\".\"");
+    auto const quoted_size = events.quoted.size() - (dot == std::string::npos ? 0 : dot + 2);
     if (quoted_size > 48 + 2)
-        throw_invalid({"postgres: the name of a table of events has at most 48 bytes: ", events_.text});
+        throw_invalid({"postgres: the name of a table of events has at most 48 bytes: ", events.text});
     if (options_.partitions < 1 || options_.partitions > 256)
         throw_invalid({"postgres: a log has 1 to 256 partitions"});
     if (!is_utf8(options_.writer))
         throw_invalid({"postgres: the writer of events must be UTF-8, without a NUL"});
-    sequences_ = with_suffix(events_, "_position_");
-    streams_ = with_suffix(events_, "_stream");
-    partitions_ = with_suffix(events_, "_partition");
-    consumers_ = with_suffix(events_, "_consumer");
-    lock_ = Statement{"SELECT " + lock_words("$1::bigint")};
+    names_ = {
+        events, with_suffix(events, "_position_"), with_suffix(events, "_stream"),
+        with_suffix(events, "_partition"), with_suffix(events, "_consumer")};
+    lock_ = Statement{joined_text({"SELECT ", lock_words(names_, "$1::bigint")})};
     // One table may have several names; others may share the hash, which costs them a look in vain.
-    auto const last_part = events_.text.substr(events_.text.rfind('.') + 1) + " events";
+    auto const last_part = events.text.substr(events.text.rfind('.') + 1) + " events";
     for (unsigned p = 0; p < partitions(); ++p)
         wake_hashes_.push_back(stable_hash(last_part, std::to_string(p)));
 }
 
-INTERLOCK_DECL SqlWords EventTable::words(unsigned partition) const
+INTERLOCK_DECL SqlWords EventTable::words_of(Names const& names, unsigned partition)
 {
-    auto const sequence = quoted_text(with_suffix(sequences_, std::to_string(partition)).quoted);
+    auto const sequence = quoted_text(with_suffix(names.sequences, std::to_string(partition)).quoted);
     SqlWords words;
-    words.set("table", events_.quoted);
-    words.set("streams", streams_.quoted);
-    words.set("partitions", partitions_.quoted);
-    words.set("consumers", consumers_.quoted);
+    words.set("table", names.events.quoted);
+    words.set("streams", names.streams.quoted);
+    words.set("partitions", names.partitions.quoted);
+    words.set("consumers", names.consumers.quoted);
     words.set("partition", std::to_string(partition));
     words.set("sequence", sequence + "::regclass");
     words.set("log", sequence + "::regclass::oid");
@@ -130,13 +129,13 @@ inline constexpr std::string_view say_schema_of_log =
 
 INTERLOCK_DECL std::vector<std::string> EventTable::names_without_schema() const
 {
-    if (events_.quoted.find("\".\"") != std::string::npos)
+    if (names_.events.quoted.find("\".\"") != std::string::npos)
         return {};
     std::vector<std::string> names;
-    for (auto const* name : {&events_, &streams_, &partitions_, &consumers_})
+    for (auto const* name : {&names_.events, &names_.streams, &names_.partitions, &names_.consumers})
         names.push_back(unquoted(name->quoted));
     for (unsigned p = 0; p < partitions(); ++p)
-        names.push_back(unquoted(with_suffix(sequences_, std::to_string(p)).quoted));
+        names.push_back(unquoted(with_suffix(names_.sequences, std::to_string(p)).quoted));
     return names;
 }
 
@@ -148,18 +147,18 @@ INTERLOCK_DECL std::string EventTable::guard() const
 
 INTERLOCK_DECL std::string EventTable::schema() const
 {
-    auto words = this->words(0);
+    auto words = words_of(names_, 0);
     // An index has no schema of its own in its name.
-    auto const index = with_suffix(events_, "_append").quoted;
+    auto const index = with_suffix(names_.events, "_append").quoted;
     auto const dot = index.rfind("\".\"");
     words.set("index", dot == std::string::npos ? index : index.substr(dot + 2));
     auto text = guard() + words.text(event_schema_text);
     for (unsigned p = 0; p < partitions(); ++p) {
         append(
-            text, {"CREATE SEQUENCE IF NOT EXISTS ", with_suffix(sequences_, std::to_string(p)).quoted,
+            text, {"CREATE SEQUENCE IF NOT EXISTS ", with_suffix(names_.sequences, std::to_string(p)).quoted,
                    " CACHE 1 NO CYCLE;\n"});
         append(
-            text, {"INSERT INTO ", partitions_.quoted, " VALUES (", std::to_string(p),
+            text, {"INSERT INTO ", names_.partitions.quoted, " VALUES (", std::to_string(p),
                    ", 0) ON CONFLICT DO NOTHING;\n"});
     }
     return text;
@@ -167,20 +166,37 @@ INTERLOCK_DECL std::string EventTable::schema() const
 
 // ---- whether the log is as it must be -----------------------------------------------------------
 
+/// The schema of the table `events`, if everything with these names is there. (A temporary table has none.)
+INTERLOCK_DECL std::string common_schema(SqlName const& events, std::vector<std::string> const& names)
+{
+    std::string list;
+    for (auto const& name : names)
+        append(list, {list.empty() ? "" : ", ", quoted_text(name)});
+    SqlWords words;
+    words.set("table", quoted_text(events.quoted) + "::regclass");
+    words.set("list", std::move(list));
+    words.set("count", std::to_string(names.size()));
+    return words.text(R"((SELECT quote_ident(n.nspname) FROM pg_namespace n
+            WHERE n.oid = (SELECT relnamespace FROM pg_class WHERE oid = {table} AND relpersistence <> 't')
+            AND (SELECT count(*) FROM pg_class
+            WHERE relnamespace = n.oid AND relname IN ({list})) = {count}))");
+}
+
 INTERLOCK_DECL void EventTable::add_check(Batch& batch) const
 {
     std::string sequences;
     for (unsigned p = 0; p < partitions(); ++p)
         append(
-            sequences, {p == 0 ? "" : ", ", quoted_text(with_suffix(sequences_, std::to_string(p)).quoted),
-                        "::regclass"});
+            sequences, {p == 0 ? "" : ", ",
+                        quoted_text(with_suffix(names_.sequences, std::to_string(p)).quoted), "::regclass"});
     SqlWords words;
     auto const names = names_without_schema();
     words.set("hidden", names.empty() ? "NULL" : hidden_words(names));
     words.set("sequences", std::move(sequences));
-    words.set("table", quoted_text(events_.quoted) + "::regclass");
-    words.set("streams", quoted_text(streams_.quoted) + "::regclass");
-    words.set("partitions", partitions_.quoted);
+    words.set("table", quoted_text(names_.events.quoted) + "::regclass");
+    words.set("streams", quoted_text(names_.streams.quoted) + "::regclass");
+    words.set("partitions", names_.partitions.quoted);
+    words.set("schema", names.empty() ? "NULL" : common_schema(names_.events, names));
     batch.add(words.line(R"(SELECT
         (SELECT min(seqrelid::regclass::text) FROM pg_sequence WHERE seqrelid = ANY(ARRAY[{sequences}])
             AND (seqcache <> 1 OR seqcycle OR seqincrement <> 1)),
@@ -191,7 +207,7 @@ INTERLOCK_DECL void EventTable::add_check(Batch& batch) const
             WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)) = ARRAY['number', 'stream']),
         row_security_active({table}::oid),
         EXISTS (SELECT FROM pg_attribute WHERE attrelid = {streams} AND attname = 'number'),
-        {hidden})"));
+        {hidden}, {schema})"));
 }
 
 INTERLOCK_DECL Outcome<void> EventTable::judge_check(Reply const& reply) const
@@ -202,26 +218,36 @@ INTERLOCK_DECL Outcome<void> EventTable::judge_check(Reply const& reply) const
         return failed(
             Errc::misconfigured, {"postgres: the sequence ", reply.text(0, 0),
                                   " must have CACHE 1, INCREMENT 1 and no CYCLE, or readers of ",
-                                  events_.text, " would miss events"});
+                                  names_.events.text, " would miss events"});
     if (reply.number(0, 1) != static_cast<std::int64_t>(partitions()))
         return failed(
             Errc::misconfigured,
-            {"postgres: the log ", events_.text, " has ", reply.text(0, 1), " partitions, and not ",
+            {"postgres: the log ", names_.events.text, " has ", reply.text(0, 1), " partitions, and not ",
              std::to_string(partitions()), " as EventRepositoryOptions::partitions says"});
     if (reply.null(0, 2))
         return failed(
             Errc::misconfigured,
-            {"postgres: the table ", events_.text, " needs a unique index on (stream, number)"});
+            {"postgres: the table ", names_.events.text, " needs a unique index on (stream, number)"});
     if (reply.boolean(0, 3))
         return failed(
-            Errc::misconfigured, {"postgres: row-level policies apply to ", events_.text,
+            Errc::misconfigured, {"postgres: row-level policies apply to ", names_.events.text,
                                   "; a log must be without them, or readers would miss events"});
     {
         std::lock_guard const lock(mutex_);
+        if (is_known())  // by somebody else, meanwhile
+            return success();
         number_constraint_ = reply.text(0, 2);
+        if (!reply.null(0, 6)) {
+            settled_ = names_;
+            for (auto* name :
+                 {&settled_->events, &settled_->sequences, &settled_->streams, &settled_->partitions,
+                  &settled_->consumers})
+                name->quoted = joined_text({reply.text(0, 6), ".", name->quoted});
+            lock_ = Statement{joined_text({"SELECT ", lock_words(*settled_, "$1::bigint")})};
+        }
+        ends_apart_.store(reply.boolean(0, 4), std::memory_order_relaxed);
+        known_.store(true, std::memory_order_release);
     }
-    ends_apart_.store(reply.boolean(0, 4), std::memory_order_relaxed);
-    known_.store(true, std::memory_order_release);
     return success();
 }
 
@@ -244,17 +270,28 @@ INTERLOCK_DECL std::int64_t EventTable::lock_number(std::string_view stream) con
     return static_cast<std::int64_t>(stable_hash("stream", stream));
 }
 
-INTERLOCK_DECL std::string EventTable::lock_expression(std::string_view number) const
+INTERLOCK_DECL std::string EventTable::lock_expression(Names const& names, std::string_view number)
 {
     // The table is its oid, whatever name it was found by.
     return joined_text(
-        {"pg_advisory_xact_lock(hashint8extended(", number, ", ", quoted_text(events_.quoted),
+        {"pg_advisory_xact_lock(hashint8extended(", number, ", ", quoted_text(names.events.quoted),
          "::regclass::oid::bigint))"});
+}
+
+INTERLOCK_DECL std::string EventTable::lock_expression(std::string_view number) const
+{
+    return lock_expression(names(), number);
+}
+
+INTERLOCK_DECL std::string EventTable::lock_words(Names const& names, std::string_view number)
+{
+    return joined_text(
+        {"set_config('interlock.appends', 't' || ", lock_expression(names, number), "::text, true)"});
 }
 
 INTERLOCK_DECL std::string EventTable::lock_words(std::string_view number) const
 {
-    return joined_text({"set_config('interlock.appends', 't' || ", lock_expression(number), "::text, true)"});
+    return lock_words(names(), number);
 }
 
 INTERLOCK_DECL void EventTable::add_lock(Batch& batch, std::string_view stream) const
@@ -523,7 +560,7 @@ INTERLOCK_DECL Outcome<Appended> EventTable::judge_append(
     if (!number || !position)
         return failed(
             Errc::constraint_violated,
-            {"postgres: a trigger or a rule of ", events_.text, " made nothing of the events"});
+            {"postgres: a trigger or a rule of ", names_.events.text, " made nothing of the events"});
     return Appended{false, *number, *position};
 }
 
@@ -565,7 +602,7 @@ INTERLOCK_DECL Failure EventTable::append_failed(SqlError const& error, Access a
         return failure;
     return failed(
         Errc::serialization_failure,
-        {"postgres: somebody else has appended to the stream in ", events_.text, " meanwhile"});
+        {"postgres: somebody else has appended to the stream in ", names_.events.text, " meanwhile"});
 }
 
 }  // namespace detail

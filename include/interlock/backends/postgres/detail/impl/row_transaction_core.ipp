@@ -414,6 +414,8 @@ Outcome<void> RowTransactionCore<R>::add_steps(
         store_->add_settings(*known_, batch);
         batch.add(store_->transaction_id);
     }
+    if (used_ && known_->facts.has_lists())  // else an empty element would be stored as the text NULL
+        batch.add("SET LOCAL array_nulls = on");
     if (used_ && !place_.empty()) {
         steps.place = batch.size();
         batch.add(known_->statements.place);

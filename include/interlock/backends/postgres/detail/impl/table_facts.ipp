@@ -101,6 +101,14 @@ INTERLOCK_DECL ColumnFacts const* TableFacts::column(std::string_view name) cons
     return nullptr;
 }
 
+INTERLOCK_DECL bool TableFacts::has_lists() const noexcept
+{
+    for (auto const& column : columns)
+        if (column.base_category == 'A')
+            return true;
+    return false;
+}
+
 INTERLOCK_DECL void add_facts_query(Batch& batch, Table const& table, Table const& known)
 {
     std::string names = "{";
