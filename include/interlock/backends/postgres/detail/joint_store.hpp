@@ -9,6 +9,7 @@
 #include <interlock/backends/postgres/async_transaction.hpp>
 #include <interlock/backends/postgres/detail/pool_state.hpp>
 #include <interlock/backends/postgres/detail/row_refusals.hpp>
+#include <interlock/backends/postgres/detail/row_transaction_tables.hpp>
 #include <interlock/backends/postgres/detail/state_table.hpp>
 #include <interlock/backends/postgres/detail/table_core.hpp>
 #include <interlock/backends/postgres/transaction.hpp>

@@ -223,7 +223,6 @@ private:
 
 #ifndef INTERLOCK_SEPARATE_COMPILATION
 #include <interlock/backends/postgres/detail/impl/row_transaction_core.ipp>
-#include <interlock/backends/postgres/detail/impl/row_transaction_tables.ipp>
 #endif
 
 #endif  // INTERLOCK_BACKENDS_POSTGRES_DETAIL_ROW_TRANSACTION_CORE_HPP

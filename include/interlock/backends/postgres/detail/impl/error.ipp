@@ -72,7 +72,7 @@ INTERLOCK_DECL std::string describe(SqlError const& error)
     if (!shown)
         return out;
     out += ": ";
-    for (char c : std::string_view{error.message}.substr(0, 200))
+    for (char c : interlock::detail::beginning_of(error.message, 200))
         out += static_cast<unsigned char>(c) < ' ' ? '?' : c;
     if (error.state == "42P01" && !error.raised && names_a_table_of_ours(error.message))
         out +=

@@ -3,9 +3,8 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_TABLES_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_TABLES_IPP
 
-// Row transactions over several tables: the parts of `RowTransactionCore` that go from one table to the next.
-
-#include <interlock/backends/postgres/detail/row_transaction_core.hpp>
+#include <interlock/backends/postgres/detail/row_refusals.hpp>
+#include <interlock/backends/postgres/detail/row_transaction_tables.hpp>
 #include <interlock/core/errc.hpp>
 
 #include <algorithm>
