@@ -585,7 +585,8 @@ struct Refusing {
         if (++*refused <= refusals)
             return Failure{Errc::unavailable, "the server runs a script"};
         time.advance_to(deadline.at(time.now()));
-        return Failure{Errc::unavailable, "no reply"};
+        Failure last{Errc::unavailable, "no reply"};
+        return says_deadline ? Failure::because(Errc::deadline_exceeded, std::move(last)) : std::move(last);
     }
     Outcome<Version> carry_out(verb::Insert<Stock> const&, Deadline) const { return Errc::misconfigured; }
     Outcome<Version> carry_out(verb::CompareAndSet<Stock> const&, Deadline) const
@@ -595,6 +596,7 @@ struct Refusing {
     Outcome<Version> carry_out(verb::Erase const&, Deadline) const { return Errc::misconfigured; }
 
     int refusals;
+    bool says_deadline{false};  // of the attempt that it cuts
     std::shared_ptr<int> refused{std::make_shared<int>(0)};
     ManualRuntime time{};
 };
@@ -602,8 +604,8 @@ struct Refusing {
 TEST_CASE(
     "what the store said is told, although the deadline cut the last attempt", "[core][transaction_service]")
 {
-    auto const message_after = [](int refusals) {
-        TransactionService const service{OptimisticVersioning{}, Refusing{refusals}};
+    auto const message_after = [](int refusals, bool says_deadline = false) {
+        TransactionService const service{OptimisticVersioning{}, Refusing{refusals, says_deadline}};
         auto const outcome = service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 1h});
         CHECK(outcome.errc() == Errc::deadline_exceeded);
         CHECK(outcome.cause() == Errc::unavailable);
@@ -616,6 +618,9 @@ TEST_CASE(
     CHECK_THAT(
         message_after(0),
         Catch::Matchers::EndsWith("after 1 attempts, the last ended with unavailable: no reply"));
+    CHECK_THAT(
+        message_after(2, true), Catch::Matchers::EndsWith("no reply; before that: the server runs a script"));
+    CHECK_THAT(message_after(0, true), Catch::Matchers::EndsWith("no reply"));
 }
 
 }  // namespace transaction_service_test

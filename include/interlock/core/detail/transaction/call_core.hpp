@@ -144,8 +144,8 @@ protected:
     }
     void record_failure(Failure failure)
     {
-        if (failure.errc() == Errc::deadline_exceeded && failure.cause() == Errc::ok && was_retried())
-            failure = after_attempts(failure, {});
+        if (failure.errc() == Errc::deadline_exceeded && was_retried())
+            failure = after_deadline(std::move(failure));
         code_ = failure.errc();
         cause_ = failure.cause();
         failure_.emplace(std::move(failure));
@@ -270,6 +270,9 @@ protected:
     /// `failure`, which ended a call of several attempts, with what ended the attempt before. `place`: stands
     /// before the text.
     [[gnu::cold]] Failure after_attempts(Failure const& failure, std::string place) const;
+    /// `failure`, which the deadline made of an attempt that was not the first one, with what the store said
+    /// to that before.
+    [[gnu::cold]] Failure after_deadline(Failure failure) const;
     /// Of a call that comes to no result. `place`: of the store, where `ends_after_attempts()`.
     Failure failure_at_end(std::string place);
 

@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_CORE_DETAIL_LOCKS_IMPL_ACQUISITION_IPP
 #define INTERLOCK_CORE_DETAIL_LOCKS_IMPL_ACQUISITION_IPP
 
+#include <interlock/core/detail/answer_before.hpp>
 #include <interlock/core/detail/locks/acquisition.hpp>
 
 namespace interlock {
@@ -64,11 +65,13 @@ auto Acquisition<R>::refused(Waiter& waiter, Failure failure) -> std::optional<H
         // Nothing was sent any more, so what the store said before is the reason; or it waited for the store,
         // and those in line hear why.
         auto const cause = failure.cause();
-        if (code == Errc::deadline_exceeded && cause != Errc::ok)
+        auto before = code == Errc::deadline_exceeded ? reason() : Failure{Errc::ok};
+        if (code == Errc::deadline_exceeded && cause != Errc::ok) {
+            failure = with_answer_before(std::move(failure), before);
             note_refusal(Failure::because(cause, Failure{failure}));
-        else if (code == Errc::deadline_exceeded)
-            if (auto before = reason(); before.errc() != Errc::ok)
-                failure = Failure::because(code, std::move(before));
+        } else if (before.errc() != Errc::ok) {
+            failure = Failure::because(code, std::move(before));
+        }
         stop_driving();
         report(code, false);
         return Holds{std::move(failure)};

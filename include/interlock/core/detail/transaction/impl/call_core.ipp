@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_CORE_DETAIL_TRANSACTION_IMPL_CALL_CORE_IPP
 #define INTERLOCK_CORE_DETAIL_TRANSACTION_IMPL_CALL_CORE_IPP
 
+#include <interlock/core/detail/answer_before.hpp>
 #include <interlock/core/detail/transaction/call_core.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
 
@@ -144,23 +145,22 @@ INTERLOCK_DECL Failure CallCore::failure_at_end(std::string place)
     return after_attempts(code, std::move(place));
 }
 
+INTERLOCK_DECL Failure CallCore::after_deadline(Failure failure) const
+{
+    if (failure.cause() == Errc::ok)
+        return after_attempts(failure, {});
+    return retried_ ? with_answer_before(std::move(failure), *retried_) : failure;
+}
+
 INTERLOCK_DECL void CallCore::note_retry()
 {
     auto const before = std::move(retried_);
     if (!failure_ || failure_->errc() != machine_.last_error())
         return;
     keep_retried(*failure_);
-    // The last attempt may have had a moment only, in which the store did not answer it: then what the store
-    // said to the attempt before is why.
     bool const last = machine_.wake_at() >= machine_.deadline();
-    if (!last || !retried_ || !before || !before->has_detail() || before->detail() == failure_->detail())
-        return;
-    try {
-        auto text = failure_->has_detail() ? failure_->detail() + "; " : std::string{};
-        (text += "before that: ") += before->detail();
-        keep_retried(Failure{*failure_}.with_detail(std::move(text)));
-    } catch (std::bad_alloc const&) {  // the last answer stands alone
-    }
+    if (last && retried_ && before)
+        keep_retried(with_answer_before(*failure_, *before));
 }
 
 INTERLOCK_DECL void CallCore::keep_retried(Failure failure) noexcept
