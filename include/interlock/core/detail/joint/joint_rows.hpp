@@ -153,6 +153,12 @@ private:
     std::vector<std::optional<Versioned<State>>> states_;
 };
 
+/// Whether such a transaction is waited for without blocking. `Locks`: there are such transactions.
+template <bool Locks, class... R>
+inline constexpr bool joint_polls = false;
+template <class... R>
+inline constexpr bool joint_polls<true, R...> = JointRowTransaction<R...>::polled;
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock

@@ -152,7 +152,7 @@ public:
     }
     /// As `open_transaction` of the repositories.
     JointRowTransaction<R...> open_transaction(std::span<Key const* const> keys) const
-        requires joint_locks<R...> && (JointRowTransaction<R...>::polled)
+        requires joint_polls<joint_locks<R...>, R...>
     {
         return {shared_, keys};
     }
