@@ -388,7 +388,7 @@ TEMPLATE_LIST_TEST_CASE("a read that makes no sense is refused in words", "[cont
     CHECK(refused(
         events.read(partition_of("x", events.partitions()), beyond_all, 1, soon), Errc::corrupt_state));
     CHECK(refused(events.note_consumer("c", 0, beyond_all, soon), Errc::corrupt_state));
-    for (std::size_t const size : {0, 256}) {
+    for (std::size_t const size : {std::size_t{0}, std::size_t{256}}) {
         CHECK(refused(events.note_consumer(std::string(size, 'c'), 0, 0, soon), Errc::invalid_argument));
         CHECK(refused(events.forget_consumer(std::string(size, 'c'), soon), Errc::invalid_argument));
     }
