@@ -18,6 +18,7 @@
 #include <interlock/core/detail/transaction/call_arguments.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/outcome.hpp>
