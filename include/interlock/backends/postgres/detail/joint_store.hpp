@@ -164,6 +164,8 @@ private:
         auto locked = Core::lock_tables(locks_, wait);
         for (std::size_t at = 0; locked && at < locks_.size(); ++at)
             locked = read_states(at, Indices{});
+        for (auto& table : locks_)
+            table.keys.clear();  // the caller's, which this transaction outlives
         return locked;
     }
     template <std::size_t... I>
