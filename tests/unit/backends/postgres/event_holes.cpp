@@ -402,6 +402,37 @@ TEST_CASE("of a trimmed stream one row stays, with its number", "[postgres][even
     CHECK(f.events.read_stream(il::Key{"a"})->size() == 1);
 }
 
+TEST_CASE("no event has the id of a row of the log itself", "[postgres][events]")
+{
+    Fixture f;
+    auto const table = f.pool.options().name_space + "_event";
+    auto const end_of = [&](std::string const& what) {
+        return server().command("SELECT " + what + " FROM " + table + " WHERE partition < 0");
+    };
+    auto const end_at = [](il::Position position) { return "end 0 " + std::to_string(position); };
+    f.append("a", "1");
+    CHECK(f.events.trim(0, 1).value() == 1);
+    // Such a row takes little room, though no event can have an id of its length.
+    CHECK(std::stoull(end_of("octet_length(id)")) > il::max_event_id_bytes);
+    CHECK(std::stoull(end_of("pg_column_size(id)")) < 100);
+    // A program that was built before that gave it such an id.
+    for (auto const& id : {end_at(1), std::string{"end 1"}}) {
+        server().command("UPDATE " + table + " SET id = '" + id + "' WHERE partition < 0");
+        CHECK(f.events.trim(0, 1).value() == 1);
+        f.append("b", id);
+    }
+    // Of the stream c the event is trimmed whose end was called as an event of d is.
+    f.append("c", "2");
+    auto const last = f.events.extent(0)->last;
+    f.append("d", end_at(last));
+    auto const trimmed = f.events.trim(0, last);
+    REQUIRE(trimmed);
+    CHECK(*trimmed == last);
+    CHECK(f.events.read_stream(il::Key{"d"})->front().id == end_at(last));
+    f.append("c", "3");
+    CHECK(f.events.read_stream(il::Key{"c"})->front().number == 2);
+}
+
 /// Makes of a log of this version one that version 0.2 would have made.
 void make_it_old(std::string const& table)
 {
@@ -430,8 +461,8 @@ TEST_CASE("a log of version 0.2 keeps its shape, until it is given the new one",
     server().command(
         "INSERT INTO " + table +
         " (partition, position, stream, number, id, type, version, data, correlation, cause, traceparent, "
-        "writer, recorded_at) SELECT -1, -row_number() OVER (), stream, number, 'end ' || row_number() OVER "
-        "(), 'end', 1, '', '', '', '', '', now() FROM " +
+        "writer, recorded_at) SELECT -1, -row_number() OVER (), stream, number, rpad(' end ' || row_number() "
+        "OVER (), 2100), 'end', 1, '', '', '', '', '', now() FROM " +
         table + "_stream s WHERE NOT EXISTS (SELECT FROM " + table +
         " e WHERE e.stream = s.stream AND e.number > s.number)");
     server().command("DROP TABLE " + table + "_stream");

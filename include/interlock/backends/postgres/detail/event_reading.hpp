@@ -126,9 +126,10 @@ struct PartitionStatements {
     Statement look;        ///< a stream's last number, and an append by its id; see `AppendColumn`
     Statement look_apart;  ///< the same where `keeps_ends_apart`
     Statement note;
-    Statement trim_mark;   ///< says how far is trimmed
-    Statement trim;        ///< removes what is, and leaves an end of each stream that has nothing else
-    Statement trim_apart;  ///< the same where `keeps_ends_apart`
+    Statement trim_mark;    ///< says how far is trimmed
+    Statement trim;         ///< removes what is, and leaves an end of each stream that has nothing else
+    Statement trim_apart;   ///< the same where `keeps_ends_apart`
+    Statement rename_ends;  ///< that were made when events could have their ids
 };
 
 /// Those who append, by the reply to the question about their locks.

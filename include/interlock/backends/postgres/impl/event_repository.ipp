@@ -354,7 +354,12 @@ Outcome<Position> BasicEventRepository<R>::carry_out(verb::TrimEvents const& tri
     params.number(trim.up_to);
     detail::Batch batch;
     batch.add(statements.trim_mark, std::move(params));
-    batch.add(shared_->log->keeps_ends_apart() ? statements.trim_apart : statements.trim);
+    if (shared_->log->keeps_ends_apart()) {
+        batch.add(statements.trim_apart);
+    } else {
+        batch.add(statements.rename_ends);
+        batch.add(statements.trim);
+    }
     auto replies = shared_->pool->execute(batch, detail::Access::commit, until);
     if (!replies)
         return std::move(replies).failure();

@@ -123,20 +123,33 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
         (SELECT min(position) FROM {consumers} WHERE partition = {partition}),
         (SELECT position FROM {table} WHERE partition = {partition} ORDER BY position
         OFFSET 99999 LIMIT 1))) WHERE p.partition = {partition} RETURNING trimmed)");
+    // No event has an id as long as those of ends, which have a name space of their own so. The server
+    // compresses such an id to less than a hundred bytes. An end that was made before that was so is called
+    // `end 0 17`, or `end 17`, and gets a long id now.
+    auto const long_id = [](std::string_view short_id) {
+        constexpr std::string_view size = "2100";
+        static_assert(max_event_id_bytes < 2100);
+        return joined_text({"rpad(", short_id, ", ", size, ")"});
+    };
+    rename_ends = statement(
+        "UPDATE {table} SET id = " + long_id("' ' || id") +
+        " WHERE id >= 'end ' AND id < 'end!' AND partition = -1 - {partition}");
     // One statement, so that the numbers of all events that it removes are kept. What has committed below an
     // earlier trim goes as well, and with it the end that came before it.
     std::string const gone =
         R"(WITH il_gone AS (DELETE FROM {table} WHERE partition = {partition} AND
         position <= (SELECT trimmed FROM {partitions} WHERE partition = {partition})
         RETURNING stream, number, position))";
-    trim = statement(gone + R"(, il_ends AS (SELECT stream, max(number) AS number, max(position) AS position
+    trim = statement(
+        gone + R"(, il_ends AS (SELECT stream, max(number) AS number, max(position) AS position
         FROM il_gone GROUP BY stream),
         il_former AS (DELETE FROM {table} t USING il_ends e WHERE t.stream = e.stream AND t.number < e.number
         AND t.partition < 0)
         INSERT INTO {table} (partition, position, stream, number, id, type, version, data, correlation, cause,
         traceparent, writer, append, recorded_at)
-        SELECT -1 - {partition}, position, stream, number, 'end {partition} ' || position, 'end', 1, '', '',
-        '', '', '', NULL, clock_timestamp() FROM il_ends e
+        SELECT -1 - {partition}, position, stream, number, )" +
+        long_id("' end {partition} ' || position") + R"(, 'end', 1, '', '', '', '', '', NULL,
+        clock_timestamp() FROM il_ends e
         WHERE NOT EXISTS (SELECT FROM {table} t WHERE t.stream = e.stream AND t.number > e.number))");
     trim_apart = statement(gone + R"( INSERT INTO {streams} AS s (stream, number)
         SELECT stream, max(number) FROM il_gone GROUP BY stream
