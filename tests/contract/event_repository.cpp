@@ -295,6 +295,25 @@ TEMPLATE_LIST_TEST_CASE("an append with an id is applied once", "[contract][even
     CHECK(quantities(events.read_stream(x, 0, 10, soon).value()) == std::vector{1, 2, 3, 4, 5});
 }
 
+TEMPLATE_LIST_TEST_CASE(
+    "the stream and the id of an append are told apart, whatever bytes they have", "[contract][events]",
+    EventBackends)
+{
+    TestType const backend;
+    auto const events = backend.events();
+    std::vector<std::pair<std::string, std::string>> const pairs{
+        {std::string("a"), std::string("b\0c", 3)}, {std::string("a\0b", 3), std::string("c")},
+        {std::string("1:a"), std::string("b")},     {std::string("1:ab"), std::string("1:")},
+        {std::string("a"), std::string("b:c")},     {std::string("a:b"), std::string("c")}};
+    for (auto const& [stream, id] : pairs) {
+        auto const done = events.append(OperationId{id}, key(stream), Expected::any(), sold({1}), soon);
+        REQUIRE(done);
+        CHECK_FALSE(done->duplicate);
+        CHECK(events.append(OperationId{id}, key(stream), Expected::any(), sold({1}), soon)->duplicate);
+    }
+    CHECK(everything(events).size() == pairs.size());
+}
+
 TEMPLATE_LIST_TEST_CASE("an append without events does nothing", "[contract][events]", EventBackends)
 {
     TestType const backend;

@@ -480,6 +480,35 @@ TEST_CASE("a log of version 0.2 keeps its shape, until it is given the new one",
     CHECK(server().command("SELECT string_agg(number::text, ' ' ORDER BY stream) FROM " + table) == "3 1 9");
 }
 
+TEST_CASE("what was known of holes is not taken for those of a log that is made anew", "[postgres][events]")
+{
+    Fixture f;
+    auto const table = f.pool.options().name_space + "_event";
+    for (auto const* const id : {"1", "2", "3", "4", "5"})
+        f.append("a", id);
+    auto open = f.appender();
+    open.append("b", "6");
+    f.append("a", "7");
+    CHECK(f.next() == "12345");
+    open.run("ROLLBACK");
+    CHECK(f.next() == "7");
+    bool const has_grown = GENERATE(false, true);
+    server().command(
+        "DROP TABLE " + table + ", " + table + "_stream, " + table + "_partition, " + table + "_consumer");
+    server().command("DROP SEQUENCE " + table + "_position_0");
+    f.events.create_schema().value();
+    f.place = 0;
+    f.append("a", "1");
+    auto again = f.appender();
+    again.append("b", "2");
+    for (int i = 3; i < (has_grown ? 10 : 4); ++i)
+        f.append("a", std::to_string(i));
+    CHECK(f.next() == "1");
+    CHECK(f.next().empty());
+    again.run("COMMIT");
+    CHECK(f.next() == (has_grown ? "23456789" : "23"));
+}
+
 TEST_CASE("positions of another log are refused", "[postgres][events]")
 {
     Fixture f;

@@ -116,7 +116,8 @@ private:
     }
     static std::string name_of(Key const& stream, OperationId const& id)
     {
-        return std::string(stream.bytes()) + '\0' + id.value();
+        // With the length in front, since both may hold any byte.
+        return std::to_string(stream.bytes().size()).append(":").append(stream.bytes()).append(id.value());
     }
 
     EventRepositoryOptions options_;

@@ -17,6 +17,10 @@
 ///
 /// Why a transaction that commits is not lost between the two: it becomes visible before it gives its locks
 /// back.
+///
+/// All of this is of one log. Tables that are made anew under the same names are another log, as are those of
+/// a server that was put back: what was settled in the former one says nothing of their holes, and is
+/// forgotten.
 
 #include <interlock/backends/postgres/detail/event_table.hpp>
 #include <interlock/backends/postgres/detail/reply.hpp>
@@ -52,11 +56,16 @@ public:
         Position seen{0};         ///< the highest position that some snapshot has shown
         std::uint64_t newest{0};  ///< the number of the newest checkpoint
         bool waits{false};        ///< there is a checkpoint that is not settled
+        std::int64_t log{0};      ///< the oid of the sequence that all of this is of; 0: nothing is known
     };
     Before before() const;
 
-    /// A snapshot has shown this position.
-    void saw(Position position);
+    /// Whether what was known `before` is of the log that a snapshot has shown: of its sequence, and not of
+    /// positions which the log, whose last one is `last`, has yet to draw. If not, it is forgotten.
+    bool is_of(Before const& before, std::int64_t log, Position last);
+
+    /// A snapshot of that log has shown this position.
+    void saw(std::int64_t log, Position position);
 
     /// Who appended after `before`. Up to which position all is settled for snapshots that were taken after
     /// `now` was looked at. Notes a checkpoint of what `before` had seen.
@@ -72,6 +81,7 @@ private:
     static constexpr std::size_t most = 16;
 
     mutable std::mutex mutex_;
+    std::int64_t log_{0};
     Position settled_{0};
     Position seen_{0};
     std::uint64_t last_number_{0};
@@ -82,6 +92,7 @@ private:
 enum ReadColumn : std::size_t {
     log_trimmed,
     log_last,
+    log_sequence,    ///< its oid
     event_position,  ///< null: there is no event
     event_number,
     event_stream,
@@ -98,7 +109,7 @@ enum ReadColumn : std::size_t {
 
 /// The event of a row whose columns of an event begin at `event_position`; `corrupt_state` for a row that an
 /// event cannot have. `columns`: how many stand before.
-Outcome<Event> event_of(Reply const& reply, std::size_t row, unsigned partition, std::size_t columns = 2);
+Outcome<Event> event_of(Reply const& reply, std::size_t row, unsigned partition, std::size_t columns = 3);
 
 /// A page, and whether a hole ended it of which nothing is known yet.
 struct JudgedPage {

@@ -160,7 +160,7 @@ Outcome<EventPage> BasicEventRepository<R>::carry_out(verb::ReadEvents const& re
     auto const limit = std::min(read.limit, detail::largest_page);
     auto& place = shared_->places[read.partition];
     auto const& statements = shared_->statements(read.partition);
-    for (bool again = true, asks = false;; again = false, asks = true) {
+    for (bool again = true, asks = false;;) {
         auto const before = place.before();
         asks = asks || before.waits;
         detail::Batch batch;
@@ -170,16 +170,21 @@ Outcome<EventPage> BasicEventRepository<R>::carry_out(verb::ReadEvents const& re
         auto replies = shared_->pool->execute(batch, detail::Access::read, until);
         if (!replies)
             return std::move(replies).failure();
-        auto const settled = asks ? place.look(before, detail::appenders_of((*replies)[0])) : before.settled;
         auto const& rows = replies->back();
         if (rows.rows() == 0)
             return no_partition(read.partition);
+        auto const log = rows.number(0, detail::log_sequence).value_or(0);
+        if (!place.is_of(before, log, rows.number(0, detail::log_last).value_or(0)))
+            continue;
+        auto const settled = asks ? place.look(before, detail::appenders_of((*replies)[0])) : before.settled;
         auto judged = detail::judge_page(rows, read.partition, read.after, limit, settled);
         if (!judged)
             return std::move(judged).failure();
-        place.saw(judged->last);
+        place.saw(log, judged->last);
         if (!judged->hole || !judged->page.events.empty() || !again)
             return std::move(judged->page);
+        again = false;
+        asks = true;
     }
 }
 

@@ -25,13 +25,27 @@ namespace detail {
 INTERLOCK_DECL ReadingPlace::Before ReadingPlace::before() const
 {
     std::lock_guard const lock(mutex_);
-    return Before{settled_, seen_, last_number_, !checkpoints_.empty()};
+    return Before{settled_, seen_, last_number_, !checkpoints_.empty(), log_};
 }
 
-INTERLOCK_DECL void ReadingPlace::saw(Position position)
+INTERLOCK_DECL bool ReadingPlace::is_of(Before const& before, std::int64_t log, Position last)
+{
+    if (before.log == log && before.seen <= last)
+        return true;
+    std::lock_guard const lock(mutex_);
+    if (log_ == before.log) {  // nobody else has found out meanwhile
+        log_ = log;
+        settled_ = seen_ = 0;
+        checkpoints_.clear();
+    }
+    return before.log == 0;  // what knows nothing is true of every log
+}
+
+INTERLOCK_DECL void ReadingPlace::saw(std::int64_t log, Position position)
 {
     std::lock_guard const lock(mutex_);
-    seen_ = std::max(seen_, position);
+    if (log_ == log)
+        seen_ = std::max(seen_, position);
 }
 
 INTERLOCK_DECL Position ReadingPlace::look(Before const& before, Appenders now)
@@ -39,6 +53,8 @@ INTERLOCK_DECL Position ReadingPlace::look(Before const& before, Appenders now)
     std::sort(now.begin(), now.end());
     auto settled = before.settled;
     std::lock_guard const lock(mutex_);
+    if (log_ != before.log)
+        return settled;
     for (auto& checkpoint : checkpoints_) {
         // A checkpoint that was noted after the question left names transactions that may have begun later.
         if (checkpoint.number > before.newest)
@@ -81,7 +97,7 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
         bound += '0';
         read = statement(
             R"(SELECT p.trimmed, greatest(p.trimmed,
-        (SELECT max(position) FROM {table} WHERE partition = {partition})), e.*
+        (SELECT max(position) FROM {table} WHERE partition = {partition})), {log}::bigint, e.*
         FROM {partitions} p LEFT JOIN LATERAL (SELECT * FROM (SELECT )" +
             columns +
             R"( FROM {table} WHERE partition = {partition} AND position > greatest($1::bigint, p.trimmed)
