@@ -163,6 +163,10 @@ struct TrimEvents {
     Position up_to;
 };
 
+/// All of them: an event repository that is chosen at run time carries them out, and starts them.
+using EventVerbs =
+    List<ReadEvents, ReadStream, AppendEvents, ExtentOfLog, NoteConsumer, ForgetConsumer, TrimEvents>;
+
 }  // namespace verb
 
 /// The partition, of `partitions`, to which a stream belongs: FNV-1a, 64 bits, of the key's bytes. The rule

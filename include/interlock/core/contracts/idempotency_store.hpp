@@ -115,6 +115,9 @@ struct GiveBack {
     bool settled;  ///< whatever the claim's attempts came to is known
 };
 
+/// All of them: a store of idempotency records that is chosen at run time carries them out.
+using IdempotencyVerbs = List<Claim, Complete, GiveBack>;
+
 }  // namespace verb
 
 /// A store of idempotency records: it carries out `verb::Claim`, `verb::Complete` and `verb::GiveBack`.

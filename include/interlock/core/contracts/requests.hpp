@@ -424,6 +424,31 @@ struct LoadCounter {
     Key const& key;
 };
 
+// ---- lists of verbs -----------------------------------------------------------------------------
+// A new verb of this page is a struct above and a word here, a concept in `store.hpp` that asks for it, and a
+// member in `kit/store_members.hpp`; what carries verbs on (erasure, decorators) is written over the lists.
+
+/// Verbs, as the list of those that an interface has.
+template <class... Verb>
+struct List {};
+
+/// What a repository that is chosen at run time is asked for. Row transactions are opened apart from that,
+/// since their type is the store's.
+template <class T>
+using RepositoryVerbs = List<
+    Load<T>, LoadAll<T>, Insert<T>, InsertNew<T>, CompareAndSet<T>, Erase, Commit<T>, FindOperation,
+    ForbidOperation, Create, CreateAndLoad<T>, Renew, RenewAll, Remove, Inspect, BreakLock, VerifyFencing,
+    FindSameKeys>;
+/// Those of them that are started where the store can.
+template <class T>
+using StartedVerbs = List<
+    Load<T>, LoadAll<T>, Insert<T>, CompareAndSet<T>, Erase, Commit<T>, FindOperation, ForbidOperation,
+    Create, CreateAndLoad<T>, Remove, Inspect, BreakLock>;
+
+/// What a lock that was granted is in need of.
+using LockVerbs = List<Renew, RenewAll, Remove, VerifyFencing>;
+using StartedLockVerbs = List<Remove>;
+
 }  // namespace verb
 
 }  // namespace v0

@@ -18,10 +18,6 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
-using EventVerbs = VerbList<
-    verb::ReadEvents, verb::ReadStream, verb::AppendEvents, verb::ExtentOfLog, verb::NoteConsumer,
-    verb::ForgetConsumer, verb::TrimEvents>;
-
 /// Its address stands for the type `E`, also without run-time type information.
 template <class E>
 inline constexpr char kind_of_events{};
@@ -39,14 +35,14 @@ public:
     /// The repository that is held, if `kind` is the address of its `kind_of_events`; else null.
     virtual void const* held(void const* kind) const noexcept = 0;
 };
-using ErasedEventRepository = Starting<Carrying<AnyEventRepositoryBase, EventVerbs>, EventVerbs>;
+using ErasedEventRepository = Starting<Carrying<AnyEventRepositoryBase, verb::EventVerbs>, verb::EventVerbs>;
 
 template <class E>
 class EventRepositoryModel;
 template <class E>
 using EventRepositoryModelBase = StartingModel<
-    EventRepositoryModel<E>, CarryingModel<EventRepositoryModel<E>, ErasedEventRepository, EventVerbs>,
-    EventVerbs>;
+    EventRepositoryModel<E>, CarryingModel<EventRepositoryModel<E>, ErasedEventRepository, verb::EventVerbs>,
+    verb::EventVerbs>;
 
 template <class E>
 class EventRepositoryModel final : public EventRepositoryModelBase<E> {

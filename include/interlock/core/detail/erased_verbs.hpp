@@ -25,23 +25,20 @@ inline Failure lacks(std::string_view store, std::string_view feature)
         Errc::misconfigured, "the store '" + std::string(store) + "' has no " + std::string(feature)};
 }
 
-template <class... Verb>
-struct VerbList {};
-
 // ---- the interface ------------------------------------------------------------------------------
 
 /// A virtual `carry_out` for each verb of a list, on top of `Base`.
 template <class Base, class List>
 class Carrying;
 template <class Base>
-class Carrying<Base, VerbList<>> : public Base {
+class Carrying<Base, verb::List<>> : public Base {
 public:
     void carry_out() const = delete;  // so that `using` finds something
 };
 template <class Base, class Verb, class... Rest>
-class Carrying<Base, VerbList<Verb, Rest...>> : public Carrying<Base, VerbList<Rest...>> {
+class Carrying<Base, verb::List<Verb, Rest...>> : public Carrying<Base, verb::List<Rest...>> {
 public:
-    using Carrying<Base, VerbList<Rest...>>::carry_out;
+    using Carrying<Base, verb::List<Rest...>>::carry_out;
     virtual Outcome<typename Verb::answer> carry_out(Verb const&, Deadline) const = 0;
 };
 
@@ -49,14 +46,14 @@ public:
 template <class Base, class List>
 class Starting;
 template <class Base>
-class Starting<Base, VerbList<>> : public Base {
+class Starting<Base, verb::List<>> : public Base {
 public:
     void start() const = delete;
 };
 template <class Base, class Verb, class... Rest>
-class Starting<Base, VerbList<Verb, Rest...>> : public Starting<Base, VerbList<Rest...>> {
+class Starting<Base, verb::List<Verb, Rest...>> : public Starting<Base, verb::List<Rest...>> {
 public:
-    using Starting<Base, VerbList<Rest...>>::start;
+    using Starting<Base, verb::List<Rest...>>::start;
     virtual StartedCall<typename Verb::answer> start(Verb const&, Deadline, Waiter&) const = 0;
 };
 
@@ -66,15 +63,15 @@ public:
 template <class Model, class Base, class List>
 class CarryingModel;
 template <class Model, class Base>
-class CarryingModel<Model, Base, VerbList<>> : public Base {
+class CarryingModel<Model, Base, verb::List<>> : public Base {
 public:
     using Base::carry_out;
 };
 template <class Model, class Base, class Verb, class... Rest>
-class CarryingModel<Model, Base, VerbList<Verb, Rest...>>
-    : public CarryingModel<Model, Base, VerbList<Rest...>> {
+class CarryingModel<Model, Base, verb::List<Verb, Rest...>>
+    : public CarryingModel<Model, Base, verb::List<Rest...>> {
 public:
-    using CarryingModel<Model, Base, VerbList<Rest...>>::carry_out;
+    using CarryingModel<Model, Base, verb::List<Rest...>>::carry_out;
     Outcome<typename Verb::answer> carry_out(Verb const& verb, Deadline deadline) const override
     {
         return static_cast<Model const*>(this)->carry_out_or_refuse(verb, deadline);
@@ -84,15 +81,15 @@ public:
 template <class Model, class Base, class List>
 class StartingModel;
 template <class Model, class Base>
-class StartingModel<Model, Base, VerbList<>> : public Base {
+class StartingModel<Model, Base, verb::List<>> : public Base {
 public:
     using Base::start;
 };
 template <class Model, class Base, class Verb, class... Rest>
-class StartingModel<Model, Base, VerbList<Verb, Rest...>>
-    : public StartingModel<Model, Base, VerbList<Rest...>> {
+class StartingModel<Model, Base, verb::List<Verb, Rest...>>
+    : public StartingModel<Model, Base, verb::List<Rest...>> {
 public:
-    using StartingModel<Model, Base, VerbList<Rest...>>::start;
+    using StartingModel<Model, Base, verb::List<Rest...>>::start;
     StartedCall<typename Verb::answer> start(
         Verb const& verb, Deadline deadline, Waiter& waiter) const override
     {

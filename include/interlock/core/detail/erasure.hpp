@@ -53,19 +53,6 @@ public:
     virtual void abandon() noexcept = 0;
 };
 
-/// The verbs of an erased repository. Row transactions are opened by `open_transaction`.
-template <class T>
-using RepositoryVerbs = VerbList<
-    verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::InsertNew<T>, verb::CompareAndSet<T>, verb::Erase,
-    verb::Commit<T>, verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>,
-    verb::Renew, verb::RenewAll, verb::Remove, verb::Inspect, verb::BreakLock, verb::VerifyFencing,
-    verb::FindSameKeys>;
-template <class T>
-using StartedVerbs = VerbList<
-    verb::Load<T>, verb::LoadAll<T>, verb::Insert<T>, verb::CompareAndSet<T>, verb::Erase, verb::Commit<T>,
-    verb::FindOperation, verb::ForbidOperation, verb::Create, verb::CreateAndLoad<T>, verb::Remove,
-    verb::Inspect, verb::BreakLock>;
-
 /// What an erased repository can do besides its verbs.
 template <class T>
 class AnyRepositoryBase {
@@ -88,7 +75,8 @@ public:
     virtual bool wanted(Key const&, OwnerToken) const = 0;
 };
 template <class T>
-using AnyRepository = Starting<Carrying<AnyRepositoryBase<T>, RepositoryVerbs<T>>, StartedVerbs<T>>;
+using AnyRepository =
+    Starting<Carrying<AnyRepositoryBase<T>, verb::RepositoryVerbs<T>>, verb::StartedVerbs<T>>;
 
 /// Why the commit of `changes` is refused: they bring events, and `R` keeps none. Nothing: it is not.
 template <class R, class T>
@@ -172,8 +160,8 @@ template <class R>
 class RepositoryModel;
 template <class R, class T = typename R::value_type>
 using RepositoryModelBase = StartingModel<
-    RepositoryModel<R>, CarryingModel<RepositoryModel<R>, AnyRepository<T>, RepositoryVerbs<T>>,
-    StartedVerbs<T>>;
+    RepositoryModel<R>, CarryingModel<RepositoryModel<R>, AnyRepository<T>, verb::RepositoryVerbs<T>>,
+    verb::StartedVerbs<T>>;
 
 template <class R>
 class RepositoryModel final : public RepositoryModelBase<R> {
@@ -308,8 +296,6 @@ private:
 
 // ---- idempotency stores -------------------------------------------------------------------------
 
-using IdempotencyVerbs = VerbList<verb::Claim, verb::Complete, verb::GiveBack>;
-
 class AnyIdempotencyStoreBase {
 public:
     virtual ~AnyIdempotencyStoreBase() = default;
@@ -319,11 +305,11 @@ public:
     virtual void subscribe(IdempotentRequest const&, Waiter&) const = 0;
     virtual void unsubscribe(IdempotentRequest const&, Waiter&) const noexcept = 0;
 };
-using ErasedIdempotencyStore = Carrying<AnyIdempotencyStoreBase, IdempotencyVerbs>;
+using ErasedIdempotencyStore = Carrying<AnyIdempotencyStoreBase, verb::IdempotencyVerbs>;
 
 template <class S>
 class IdempotencyStoreModel final
-    : public CarryingModel<IdempotencyStoreModel<S>, ErasedIdempotencyStore, IdempotencyVerbs> {
+    : public CarryingModel<IdempotencyStoreModel<S>, ErasedIdempotencyStore, verb::IdempotencyVerbs> {
 public:
     explicit IdempotencyStoreModel(S store) : store_(std::move(store)) {}
 

@@ -52,11 +52,8 @@ public:
     virtual void move_state(void* from, void* to) const noexcept = 0;
 };
 
-using LockVerbs = VerbList<verb::Renew, verb::RenewAll, verb::Remove, verb::VerifyFencing>;
-using StartedLockVerbs = VerbList<verb::Remove>;
-
 /// The store of one lock table.
-using LockStore = Starting<Carrying<LockStoreBase, LockVerbs>, StartedLockVerbs>;
+using LockStore = Starting<Carrying<LockStoreBase, verb::LockVerbs>, verb::StartedLockVerbs>;
 
 }  // namespace detail
 }  // namespace v0

@@ -31,8 +31,8 @@ namespace detail {
 template <class R>
 class StoreOfLocks;
 template <class R>
-using StoreOfLocksBase =
-    StartingModel<StoreOfLocks<R>, CarryingModel<StoreOfLocks<R>, LockStore, LockVerbs>, StartedLockVerbs>;
+using StoreOfLocksBase = StartingModel<
+    StoreOfLocks<R>, CarryingModel<StoreOfLocks<R>, LockStore, verb::LockVerbs>, verb::StartedLockVerbs>;
 
 /// The calls of `R` that a lock table makes.
 template <class R>
