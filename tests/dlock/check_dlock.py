@@ -175,6 +175,58 @@ def a_signal_ends_who_waits(d):
 
 
 @case
+def a_dlock_within_one_that_holds_the_lock_says_that_it_waits_for_itself(d):
+    inner = "\"$DLOCK\" %s b5 -c true; echo $?"
+    environment = d.environment(DLOCK=d.program)
+    code, out, err = d.run("b5", "-c", inner % "-w 0.2", env=environment)
+    expect("-w", (code, out), (0, "1\n"))
+    expect_in("said", "b5 is held by the dlock around this one", err)
+    expect("-n", d.run("b5", "-c", inner % "-n", env=environment)[1:], ("1\n", ""))
+    expect("another name", d.run("b6", "-c", inner % "-w 0", env=environment)[1:], ("0\n", ""))
+    holder = d.holder("b5")
+    expect("somebody else's", d.run("b6", "-c", inner % "-w 0.1", env=environment)[1:], ("1\n", ""))
+    environment.update(DLOCK_NAME="b5", DLOCK_FENCING_TOKEN="1")  # of a dlock that has ended
+    expect("an earlier one's", d.run("-w", "0.1", "b5", "-c", "true", env=environment)[1:], ("", ""))
+    stop(holder)
+
+
+@case
+def odd_times_and_codes_are_taken_or_refused_in_words(d):
+    for word in ("0", "-0", "1e9", "1e-9"):
+        expect(f"-w {word}", d.run("-w", word, "a6", "--", "true")[::2], (0, ""))
+    for word in ("1e300", "-1", "nan", "inf", "0x10", "", "1h1m", "9e9d"):
+        code, _, err = d.run("-w", word, "a6", "--", "true")
+        expect(f"-w {word}", code, 125)
+        expect_in(f"-w {word}", f"'{word}' is no duration", err)
+    for option, word, said in (
+            ("--ttl", "0", "from 50ms"), ("--ttl", "1e9", "from 50ms"), ("--ttl", "nan", "duration"),
+            ("--at-least", "-1", "duration"), ("-k", "nan", "duration"), ("-E", "256", "0 to 255"),
+            ("-E", "-1", "0 to 255"), ("-E", "1.5", "0 to 255")):
+        code, _, err = d.run(option, word, "a6", "--", "true")
+        expect(f"{option} {word}", code, 125)
+        expect_in(f"{option} {word}", said, err)
+    holder = d.holder("a6")
+    expect("-w 0", d.run("-w", "0", "a6", "--", "true")[0], 1)
+    expect("-E 0", d.run("-n", "-E", "0", "a6", "--", "true")[0], 0)
+    expect("wait -w 0", d.run("wait", "-w", "0", "a6")[0], 1)
+    stop(holder)
+
+
+@case
+def a_command_may_close_all_it_has_and_get_all_that_fits(d):
+    closes = "import os, time; os.closerange(0, 4096); time.sleep(0.2); os._exit(9)"
+    expect("closes all", d.run("a7", "--", sys.executable, "-c", closes)[0], 9)
+    daemon = "import os, time\nif os.fork(): os._exit(3)\nos.setsid(); os.closerange(0, 999); time.sleep(2)"
+    expect("a daemon", d.run("a7", "--", sys.executable, "-c", daemon)[0], 3)
+    expect("keeps no lock", free(d, "a7"), True)
+    big = d.environment(**{f"BIG{i}": "x" * 120000 for i in range(8)})
+    expect("960 kB of environment", int(d.run("a7", "-c", "env | wc -c", env=big)[1]) > 960000, True)
+    code, _, err = d.run(*(f"a7{i:0500}" for i in range(300)), "-c", "true")
+    expect("names that no environment takes", code, 126)
+    expect_in("names that no environment takes", "Argument list too long", err)
+
+
+@case
 def a_lock_is_kept_for_as_long_as_the_command_runs(d):
     holder = d.holder("--ttl", str(LEASE), "b3", body="echo begun; read line", stdin=subprocess.PIPE)
     time.sleep(LEASE + 1)

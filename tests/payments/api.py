@@ -158,6 +158,152 @@ def check_refused(caller):
         expect((answer.headers["Allow"] is not None) == (status == 405), f"{method} {path}: Allow")
 
 
+def check_bodies(caller):
+    """What two programs would read differently is refused by name, and changes nothing."""
+    pay = '{"account": "alice", "amount": %s}'
+    before = account(caller, "alice")
+    for text, said in (
+            ('{"account": "alice", "amount": 1, "amount": 2}', '"amount" is there twice'),
+            ('{"account": "bob", "amount": 1, "acco\\u0075nt": "alice"}', '"account" is there twice'),
+            ('{"account": "alice", "amount": 1, "currency": "EUR"}', '"currency" is not known'),
+            ('{"account": "alice", "amount": 1, "a\\"\\n": {"amount": 1, "x": [":"]}}', "is not known"),
+            ("\ufeff" + pay % 1, "no JSON"), ('{"account": "alice", "amount": 1,}', "no JSON"),
+            ('{"account": "alice", /**/ "amount": 1}', "no JSON"), (pay % 1 + pay % 1, "no JSON"),
+            (pay % "NaN", "no JSON"), (pay % "01", "no JSON"), (pay % "+1", "no JSON"),
+            (pay % "0x1", "no JSON"), (pay % ("[" * 5000), "no JSON"), (f"[{pay % 1}]", "no JSON object"),
+            (pay % "1e2", "must be"), (pay % "1.0", "must be"), (pay % "-0", "must be"),
+            (pay % "1e999999999", ""), (pay % "-1e-999999999", ""), (pay % ("9" * 400), ""),
+            (pay % "true", "must be"), (pay % "null", "must be"), (pay % '[1]', "must be"),
+            ('{"account": "\\ud800", "amount": 1}', "no JSON"),
+            ('{"account": "\\udc00 ", "amount": 1}', "no JSON"),
+            ('{"account": "al\\u0000ice", "amount": 1}', "must be"),
+            ('{"account": "\t", "amount": 1}', "no JSON"),
+            ('{"account": "%s", "amount": 1}' % ("\u00e4" * 65), "must be")):
+        answer = caller.post("/payments", text.encode(), fresh(), 400)
+        expect(said in answer.json()["detail"], f"{text[:80]}: {answer}")
+    caller.post("/payments", b'{"account": "al\xffice", "amount": 1}', fresh(), 400)
+    caller.post("/payments", ('{"account": "%s", "amount": 1}' % ("\u00e4" * 64)).encode(), fresh(), 404)
+    twice = b'{"when": "now", "when": "after commit"}'
+    caller.post("/unplug", twice, fresh(), 409 if caller.in_memory else 400)
+    expect(account(caller, "alice") == before, "a refused body changed something")
+    key = fresh()
+    first = caller.post("/payments", '{"acc\\u006funt": "alice", "amount": 1}'.encode(), key, 201)
+    expect(first.json()["account"] == "alice", f"{first}")
+
+
+def raw(service, *pieces, then_close=True):
+    """All that is answered to these bytes, sent one after the other, until the server hangs up."""
+    with socket.create_connection(("127.0.0.1", service.port), 20) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            if piece != pieces[-1]:
+                time.sleep(0.05)
+        if then_close:
+            connection.shutdown(socket.SHUT_WR)  # and goes on reading
+        said = b""
+        while more := connection.recv(65536):
+            said += more
+        return said
+
+
+def head(method, target, *fields):
+    return "\r\n".join((f"{method} {target} HTTP/1.1", "Host: x", *fields, "", "")).encode()
+
+
+def statuses(said):
+    return [int(line) for line in re.findall(rb"HTTP/1\.1 (\d+) ", said)]
+
+
+def check_wire(caller):
+    """What stands on the wire: who asks before the body, bodies in pieces, requests behind one another, and
+    requests of which two readers would not agree where they end."""
+    service = caller.service
+
+    def answers(want, *pieces, **how):
+        said = raw(service, *pieces, **how)
+        expect(statuses(said) == want, f"{pieces[0][:200]}: {said[:400]}, expected {want}")
+        return said
+    body = b'{"account": "alice", "amount": 1}'
+    sized = f"Content-Length: {len(body)}"
+    waits = "Expect: 100-Continue"
+
+    def keyed():
+        return f"Idempotency-Key: {fresh()}"
+    # Who asks before the body.
+    answers([100, 201], head("POST", "/payments", keyed(), sized, waits), body)
+    answers([400], head("POST", "/payments", sized, waits))
+    answers([400], head("POST", "/payments", "Idempotency-Key: a, b", sized, waits))
+    answers([404], head("POST", "/nothing", keyed(), sized, waits))
+    answers([405], head("PUT", "/payments", keyed(), sized, waits))
+    answers([413], head("POST", "/payments", keyed(), "Content-Length: 99999999", waits))
+    answers([417], head("POST", "/payments", keyed(), sized, "Expect: 200-maybe"))
+    answers([201], head("POST", "/payments", keyed(), sized, waits).replace(b"HTTP/1.1", b"HTTP/1.0"), body)
+    answers([413], head("POST", "/payments", keyed(), "Content-Length: 9000000") + b" " * 9_000_000)
+
+    # Bodies in pieces. What stands behind them is no part of the head.
+    pieces = b"".join(b"%x;x=y\r\n%c\r\n" % (1, c) for c in body) + b"0\r\n"
+    chunked = "Transfer-Encoding: chunked"
+    answers([201], head("POST", "/payments", keyed(), chunked), pieces, b"X-Sum: 1\r\n\r\n")
+    answers([400], head("POST", "/payments", chunked) + pieces + keyed().encode() + b"\r\n\r\n")
+    key = keyed()
+    answers([201, 201], *[head("POST", "/payments", key, chunked) + pieces
+                          + b"Idempotency-Key: other\r\nConnection: close\r\n\r\n"] * 2)
+    answers([413], head("POST", "/payments", keyed(), chunked) + b"4001\r\n" + b" " * 0x4001)
+    answers([400], head("POST", "/payments", keyed(), chunked) + b"zz\r\n")
+
+    # Behind one another, and cut anywhere; half-closed.
+    paid = head("POST", "/payments", key, sized) + body
+    three = answers([200, 201, 404], head("GET", "/health") + paid + head("GET", "/nothing"))
+    expect(b"Idempotent-Replayed: true" in three, "the same key, in pieces or not")
+    answers([201], *[paid[at:at + 40] for at in range(0, len(paid), 40)])
+    answers([200], head("GET", "/health", "Connection: close") + head("GET", "/nothing"), then_close=False)
+
+    # Two readers would not agree.
+    behind = body + head("GET", "/health")
+    for fields, status in (
+            ((sized, chunked), 400), ((chunked, sized), 400), ((sized, "Content-Length: 3"), 400),
+            ((sized, sized), 400), (("Content-Length: 3, 3",), 400), (("Content-Length: +3",), 400),
+            (("Content-Length: -1",), 400), (("Content-Length: 0x3",), 400), (("Content-Length : 3",), 400),
+            (("Content-Length: " + "9" * 40,), 400), (("Transfer-Encoding: gzip",), 501),
+            (("Transfer-Encoding: xchunked",), 501), (("Transfer-Encoding: chunked, gzip",), 501),
+            (("Transfer-Encoding: gzip, chunked",), 501), ((chunked, chunked), 400),
+            ((chunked, "Transfer-Encoding: identity"), 400), ((sized, "Host: y"), 400), ((sized, " x"), 400)):
+        answers([status], head("POST", "/payments", keyed(), *fields) + behind)
+    answers([400], head("POST", "/payments", keyed(), chunked).replace(b"HTTP/1.1", b"HTTP/1.0") + pieces)
+    answers([400], b"GET /health HTTP/1.1\r\n\r\n")
+    answers([200], b"GET /health HTTP/1.0\r\n\r\n")
+    answers([505], b"GET /health HTTP/2.0\r\n\r\n")
+    answers([400], b"\x00\x01 what?\r\n\r\n")
+    answers([], b"")
+    answers([], b"POST /payments HTTP/1.1\r\nHo")
+    answers([], head("POST", "/payments", keyed(), sized) + body[:5])  # nobody waits for an answer
+    for field in ("Idempotency-Key: " + "k" * 9000, "X" * 9000 + ": y"):
+        answers([431], head("POST", "/payments", field, sized) + body)
+    # Names for the same thing, and methods.
+    for target, status in (
+            ("http://x/health", 200), ("HTTPS://x:1/health?a=b", 200), ("http://x", 200), ("/%68ealth", 200),
+            ("/accounts/%61lice", 200), ("/accounts/a%2Fb", 404), ("/accounts%2Falice", 404),
+            ("/accounts/al%ice", 400), ("/accounts/%", 400), ("/accounts/%4", 400), ("*", 400),
+            ("//health", 404),
+            ("/health/", 404), ("/./health", 404), ("/accounts/", 404), ("/accounts/alice?x", 200)):
+        answers([status], head("GET", target))
+    for method, status in (("OPTIONS", 405), ("TRACE", 405), ("DELETE", 405), ("BREW", 501), ("get", 501)):
+        answers([status], head(method, "/health"))
+
+
+def check_keys(caller):
+    """Strings of structured fields, and what is none."""
+    for key in ('"a,b"', '"a\\"b"', '"a\\\\b"', '"a b"', '"k";v=1', '"k2"; v="x;y"', "k" * 255, "~!*'()"):
+        caller.post("/payments", PATHS["/payments"], key, 201)
+    same = caller.post("/payments", PATHS["/payments"], '"~!*\'()"', 201)
+    expect(same.headers["Idempotent-Replayed"] == "true", "a bare key is the same in quotes")
+    for key in ('"a\\n"', '"a', 'a"', '"a"b', '"a";', '"a";V', '"a", "a"', "a,b", "a;b", "\u00e4",
+                '"\u00e4"', '"\t"', '"' + "k" * 256 + '"', "?1 x", ["a", "a"], ["", "a"]):
+        sent = [one.encode() for one in key] if isinstance(key, list) else key.encode()
+        caller.post("/payments", PATHS["/payments"], sent, 400)
+    caller.get("/accounts/%", "/accounts/{id}", 400)
+
+
 def check_trace(caller):
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -223,7 +369,7 @@ def check_connections(service):
         expect(answer.read() == b"", f"HEAD {path} has a body")
     with socket.create_connection(("127.0.0.1", service.port)) as other:
         other.sendall(b"\x00\x01 what?\r\n\r\n")
-        expect(other.recv(100) == b"", "no HTTP was answered")
+        expect(statuses(other.recv(100)) == [400], "no HTTP was not refused")
     connection.request("GET", "/health")
     expect(connection.getresponse().read() != b"", "the connection is gone")
     connection.close()
@@ -250,10 +396,14 @@ def run(program, store, more=lambda caller: None):
     with Service(program, store, "--plug") as service:
         service.await_health()
         caller = Caller(service)
+        caller.in_memory = store == "memory:"
         check_pages(caller)
         check_once(caller)
         check_transfer(caller)
         check_refused(caller)
+        check_bodies(caller)
+        check_wire(caller)
+        check_keys(caller)
         check_trace(caller)
         check_metrics(caller)
         check_connections(service)

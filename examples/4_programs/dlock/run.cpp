@@ -15,9 +15,11 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <optional>
+#include <sstream>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -37,6 +39,20 @@ std::string lines_of(std::vector<std::string> const& values)
     for (auto const& value : values)
         out += (out.empty() ? "" : "\n") + value;
     return out;
+}
+
+/// The token of the lock `name` if a dlock around this one holds it, by what it has told its command.
+std::optional<std::string> token_around(std::string const& name)
+{
+    auto const* const names = std::getenv("DLOCK_NAME");
+    auto const* const tokens = std::getenv("DLOCK_FENCING_TOKEN");
+    std::istringstream read_names{names != nullptr ? names : ""};
+    std::istringstream read_tokens{tokens != nullptr ? tokens : ""};
+    std::string token;
+    for (std::string held; std::getline(read_names, held) && std::getline(read_tokens, token);)
+        if (held == name)
+            return token;
+    return std::nullopt;
 }
 
 bool ends_dlock(int signal)
@@ -113,10 +129,18 @@ private:
 
     void tell_holder(std::string const& name) const
     {
-        if (!options_.verbose)
+        auto const around = token_around(name);
+        if (!options_.verbose && (!around || options_.wait == Duration{0}))
             return;
         try {
-            say(sentence_of(locks_.look({name}).front()));
+            auto const seen = locks_.look({name}).front();
+            if (options_.verbose)
+                say(sentence_of(seen));
+            if (around && seen.info && std::to_string(seen.info->token.value()) == *around)
+                say(visible(
+                    name +
+                    " is held by the dlock around this one, which waits for its command: this one waits "
+                    "for itself, unless it was left in the background"));
         } catch (Fault const&) {  // it is for people only
         }
     }

@@ -5,6 +5,8 @@
 
 // What a request is answered with. openapi.json describes it; a test holds the two together.
 
+#include <interlock/observability/trace_context.hpp>
+
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/string_body.hpp>
 
@@ -12,8 +14,11 @@
 #include "metrics.hpp"
 #include "options.hpp"
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace payments {
 
@@ -30,15 +35,29 @@ public:
 
     /// Never fails: what goes wrong is an answer, too.
     asio::awaitable<Response> answer(Request const& request);
+    /// What is wrong with a request of which nothing but the head is there yet; nothing: its body is wanted.
+    std::optional<Response> refuse_head(Request const& request);
 
 private:
-    asio::awaitable<Response> route(Request const& request, std::string& pattern);
+    /// One request, from its beginning to its answer.
+    struct Asked {
+        explicit Asked(Request const& request);
+
+        Request const& request;
+        il::TraceContext trace;
+        std::chrono::steady_clock::time_point begin{std::chrono::steady_clock::now()};
+        std::optional<std::vector<std::string>> path;  // its segments; nothing: it is no path
+        std::string pattern;                           // the path as openapi.json has it
+    };
+    Response finish(Asked const& asked, Response answer);
+    std::optional<Response> refuse(Asked const& asked) const;
+    asio::awaitable<Response> route(Asked const& asked);
     asio::awaitable<Response> pay(Request const& request);
     asio::awaitable<Response> transfer(Request const& request);
     asio::awaitable<Response> account(std::string id);
     asio::awaitable<Response> health();
     Response unplug(Request const& request);
-    il::Outcome<il::IdempotentRequest> request_of(Request const& request, std::string_view operation) const;
+    il::Outcome<il::IdempotentRequest> request_of(Request const& request, std::string_view path) const;
     Response reply_with(Answered const& answered);
 
     Bank& bank_;

@@ -6,7 +6,8 @@
 // Run with: payments --store postgresql://localhost/test
 //
 // The order of reading: bank.hpp (the business), bank_on_postgres.cpp and bank_in_url.cpp (the library at
-// work), api.cpp (requests and answers), server.cpp (HTTP), supervisor.cpp (who starts whom again).
+// work), body.cpp and api.cpp (requests and answers), server.cpp (HTTP), supervisor.cpp (who starts whom
+// again).
 
 #include <boost/asio/signal_set.hpp>
 #include <fmt/format.h>

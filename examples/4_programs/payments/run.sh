@@ -29,6 +29,7 @@ run_program() {
     step "${bank_owner[@]}" "$bank_bin/initdb" -D data -A trust -U bank -E UTF8 --locale=C --no-sync \
         >/dev/null
     end_bank() {
+        trap '' INT TERM HUP  # whoever presses Ctrl-C twice leaves nothing behind either
         "${bank_owner[@]}" "$bank_bin/pg_ctl" -D "$bank_folder/data" -m fast stop >/dev/null || true
         rm -rf "$bank_folder"
     }
@@ -37,13 +38,16 @@ run_program() {
     step setsid --wait "${bank_owner[@]}" "$bank_bin/pg_ctl" -D data -w -l data/log \
         -o "-k $bank_folder -c listen_addresses=''" start >/dev/null
     "$1" --store "postgresql://bank@/postgres?host=$bank_folder" --plug "${@:2}" &
-    local child=$! code=0
-    trap 'kill -TERM "$child"' INT TERM
-    wait "$child" || code=$?
+    bank_child=$!
+    local code=0
+    bank_told=
+    trap 'bank_told=yes; kill -TERM "$bank_child" 2>/dev/null || true' INT TERM HUP
     # A trap ends the wait, and not the child.
-    while kill -0 "$child" 2>/dev/null; do
-        code=0
-        wait "$child" || code=$?
+    while
+        wait "$bank_child" && code=0 || code=$?
+        [[ -n $bank_told ]]
+    do
+        bank_told=
     done
     return $code
 }

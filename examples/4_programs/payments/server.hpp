@@ -7,11 +7,13 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 
 #include "api.hpp"
 
 #include <list>
+#include <optional>
 
 namespace payments {
 
@@ -30,6 +32,14 @@ private:
 
     asio::awaitable<void> accept();
     asio::awaitable<void> serve(Stream stream);
+    /// What came next on a connection: a request, or the answer to something that is none.
+    struct Taken {
+        std::optional<Request> request;
+        std::optional<Response> answer;  // neither of the two: nobody is there any more
+        bool is_head{false};             // of the method HEAD
+    };
+    asio::awaitable<Taken> take(Stream& stream, boost::beast::flat_buffer& buffer);
+    asio::awaitable<void> hang_up(Stream& stream);
 
     asio::io_context& io_;
     asio::ip::tcp::acceptor acceptor_;
