@@ -69,7 +69,8 @@ public:
           nobody_waits_(max_waiting_operations == 0)
     {}
 
-    /// Sixteen of them are added up, and no call is waited for an hour.
+    /// A longer patience is cut to this. The bounds of a batch are multiples of the patience that would
+    /// overflow, and nobody means to wait an hour for another caller's operation.
     static constexpr std::chrono::nanoseconds longest_patience{std::chrono::hours{1}};
 
     bool off() const noexcept { return terms_.most <= 1 || nobody_waits_ || terms_.patience.count() <= 0; }
