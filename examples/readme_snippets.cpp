@@ -4,11 +4,14 @@
 // Needs: nothing.
 // Run with: readme_snippets
 
+#include <interlock/core/format.hpp>
 #include <interlock/interlock.hpp>
 
 #include <boost/describe.hpp>
+#include <fmt/format.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
 #include <stdexcept>
@@ -123,6 +126,24 @@ int honest_outcome(std::string const& request_id)
     return -1;
 }
 
+void failures(std::string const& sku)
+{
+    il::memory::StateRepository<Stock> stock;
+    il::TransactionService service{il::OptimisticVersioning{}, stock};
+    auto take_one = [](Stock& s) { return --s.quantity; };
+    bool told = false;
+    // #region failures
+    if (auto const outcome = service.try_do_in_transaction(sku, take_one); !outcome)
+        fmt::print(stderr, "{}\n", outcome.failure());  // without fmt: outcome.failure().message()
+    try {
+        service.do_in_transaction(sku, take_one);
+    } catch (il::Error const& error) {
+        told = error.errc() == il::Errc::not_found;  // error.what() is the same sentence
+    }
+    // #endregion failures
+    check(told);
+}
+
 void idempotency_keys()
 {
     il::memory::StateRepository<Stock> stock;
@@ -179,6 +200,7 @@ int main()
     members();
     run_time_choice();
     check(honest_outcome("request-1") == 0);
+    failures("nobody has it");
     idempotency_keys();
     two_states();
     many_keys();

@@ -35,6 +35,12 @@ struct Order {
 };
 BOOST_DESCRIBE_STRUCT(Order, (), (id, charged))
 
+struct Account {
+    std::string id;
+    int balance = 0;
+};
+BOOST_DESCRIBE_STRUCT(Account, (), (id, balance))
+
 struct Receipt {
     std::string order;
     std::uint64_t token = 0;
@@ -68,6 +74,23 @@ asio::awaitable<Receipt> pay(Service service, Bank& bank, std::string order_id)
         co_return co_await bank.charge(lock.state(), lock.fencing_token());
     };
     co_return co_await service.async_do_in_transaction(order_id, charge, asio::use_awaitable);
+}
+
+using Accounts =
+    il::TransactionService<Account, il::OptimisticVersioning, il::memory::StateRepository<Account>>;
+
+/// A transaction within a transaction: the inner one commits by itself.
+asio::awaitable<void> charge(Service service, Accounts accounts, std::string order_id)
+{
+    // #region within
+    il::OperationId const id{"charge-" + order_id};
+    auto take = [](Account& account) { account.balance -= 5; };
+    auto pay = [&](Order& order, il::TransactionContext& context) -> asio::awaitable<void> {
+        co_await accounts.async_do_in_transaction(id, "ann", take, {.within = &context}, asio::use_awaitable);
+        order.charged += 5;
+    };
+    co_await service.async_do_in_transaction(order_id, pay, {.deadline = 2s}, asio::use_awaitable);
+    // #endregion within
 }
 
 void check(bool ok)  // like assert, but in release builds, too
@@ -104,4 +127,11 @@ int main()
     auto done =
         service.async_do_in_transaction("order-8", note, asio::bind_executor(another, asio::use_future));
     check(done.get() == 5 && orders.load("order-8").value().value.charged == 5);
+
+    il::memory::StateRepository<Account> accounts;
+    accounts.insert({"ann", 20}).value();
+    Accounts const of_accounts{il::OptimisticVersioning{}, accounts};
+    asio::co_spawn(another, charge(service, of_accounts, "order-8"), asio::use_future).get();
+    check(accounts.load("ann").value().value.balance == 15);
+    check(orders.load("order-8").value().value.charged == 10);
 }

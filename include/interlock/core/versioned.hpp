@@ -23,6 +23,11 @@ inline namespace v0 {
 /// Counts the changes of one key. A version is at least 1 and grows with each accepted write; 0 means "no
 /// value". A version is never used twice: a key that was erased and inserted again continues above its old
 /// versions (law P3), so that a late writer cannot mistake the new value for the one it read.
+///
+/// One store has an exception: in a user's own table of PostgreSQL a row that nobody has changed yet may have
+/// 0 or NULL in the column of its version. Such a row has the version `last_version - 1`, and its first
+/// change makes it 1. So compare versions for equality, never for order, and send them as texts where the
+/// reader may keep numbers as `double`, as JavaScript does.
 using Version = std::int64_t;
 
 /// The version of a key without a value.

@@ -137,7 +137,8 @@ struct RepositoryOptions {
     /// an operation writes there is ignored. What it can be, and promise (law P3):
     /// - **An integer** (`smallint` to `bigint`, `numeric`). Each change counts it up by 1, as Rails
     ///   (`lock_version`) and Hibernate (`@Version`) do, which may write the same rows. 0 and NULL are the
-    ///   version of a row that was never changed. A type's last version is `version_exhausted`.
+    ///   version of a row that was never changed; it reads `last_version - 1`, and the first change makes it
+    ///   1. A type's last version is `version_exhausted`.
     /// - **`xmin`**, the transaction that wrote the row, as Entity Framework uses it. Nothing is added to
     ///   the table, and no write of anybody goes unnoticed, erased and inserted rows among them. It has 32
     ///   bits: a version that is kept while 4 billion transactions pass may come again.
