@@ -59,7 +59,8 @@ public:
 
     /// `refuse`: a duplicate that comes while the first is being executed gets `idempotency_in_progress`; at
     /// once in PostgreSQL, also while the first one waits for its rows.
-    /// `wait`: it waits for the first one's transaction, and gets its answer.
+    /// `wait`: it waits for the end of the first one's transaction, by its own deadline at most, and gets its
+    /// answer; of one that was rolled back it takes the place.
     IdempotencyInTransaction(Inner inner, Store store, Duplicates duplicates = Duplicates::wait)
         requires TransactionPolicy<Inner>
         : inner_(std::move(inner)), store_(std::move(store)), duplicates_(duplicates)

@@ -51,7 +51,7 @@ struct SetNxLock {
     /// `PessimisticRowLock` that has one of the rows when they are to be written.
     Wait wait{Wait::until_deadline};
     /// Attempts in total, including the first. An attempt is repeated after a write that was refused because
-    /// somebody wrote without the lock.
+    /// somebody wrote without the lock; after the last one the call is `version_conflict`.
     int max_attempts{10};
     /// How long to wait before such a repetition.
     Backoff backoff{};
