@@ -49,6 +49,7 @@ inline namespace v0 {
 enum class Errc : int;
 enum class Effect : unsigned char;
 class Error;
+class [[nodiscard]] Failure;
 template <class R>
 class Outcome;
 

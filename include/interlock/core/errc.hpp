@@ -253,6 +253,8 @@ public:
     /// names the store and must not hold a secret. `retry_after`: when it makes sense to ask again.
     explicit Error(
         Errc code, std::string detail = {}, Errc cause = Errc::ok, std::chrono::nanoseconds retry_after = {});
+    /// What `failure` says, to be thrown.
+    explicit Error(Failure const& failure);
 
     /// What went wrong.
     Errc errc() const noexcept { return static_cast<Errc>(code().value()); }

@@ -28,6 +28,21 @@
 namespace interlock {
 inline namespace v0 {
 
+/// The context of the operation that makes a call, as it stands in the call's options: `{.within = context}`.
+/// A pointer will do as well.
+class OuterContext {
+public:
+    constexpr OuterContext() noexcept = default;
+    constexpr OuterContext(TransactionContext const& context) noexcept : context_(&context) {}
+    constexpr OuterContext(TransactionContext const* context) noexcept : context_(context) {}
+
+    /// Null when there is none.
+    constexpr TransactionContext const* get() const noexcept { return context_; }
+
+private:
+    TransactionContext const* context_{nullptr};
+};
+
 /// How one call behaves. The options are trivially destructible, so that g++ 12 handles braced ones inside a
 /// `co_await`.
 struct CallOptions {
@@ -38,7 +53,7 @@ struct CallOptions {
     /// itself would wait for itself until the deadline; with the context the call fails at once, as
     /// `would_deadlock`. Only asynchronous operations need to pass it, since of synchronous ones the library
     /// knows by the thread.
-    TransactionContext const* within{nullptr};
+    OuterContext within{};
     /// A request to stop ends the call as `cancelled` while it waits: in the queue, between two attempts, or
     /// before the store was asked. If the stop was requested before the call, nothing is sent to the store. A
     /// commit that was sent is waited for. A running operation that blocks is not interrupted, but what it

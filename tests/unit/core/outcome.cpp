@@ -161,6 +161,7 @@ TEST_CASE("error, failure and outcome answer the same questions by the same name
         check(failure, failure.errc(), failure.cause(), retry_after, message);
         check(Outcome<int>{failure}, failure.errc(), failure.cause(), retry_after, message);
         check(Outcome<void>{failure}, failure.errc(), failure.cause(), retry_after, message);
+        check(Error{failure}, failure.errc(), failure.cause(), retry_after, message);
         try {
             failure.raise();
         } catch (Error const& error) {

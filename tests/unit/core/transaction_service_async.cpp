@@ -191,7 +191,7 @@ TEST_CASE(
     run_on(io, [&]() -> asio::awaitable<void> {
         auto operation = [&](Stock&, TransactionContext& context) -> asio::awaitable<void> {
             auto again = co_await service.async_try_do_in_transaction(
-                "sku-1", decrement, {.deadline = 60s, .within = &context}, asio::use_awaitable);
+                "sku-1", decrement, {.deadline = 60s, .within = context}, asio::use_awaitable);
             inner = again.errc();
         };
         co_await service.async_do_in_transaction("sku-1", operation, asio::use_awaitable);

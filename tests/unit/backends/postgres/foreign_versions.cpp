@@ -263,6 +263,12 @@ TEST_CASE("a version at its end is said, with its column", "[postgres][foreign][
         ended(TransactionService{SetNxLock{}, rows}.try_do_in_transaction(std::int64_t{1}, add));
         ended(TransactionService{OptimisticVersioning{}, rows}.try_do_in_transaction(
             OperationId{"x"}, std::int64_t{1}, add));
+        // Whoever only says that version, as the client of a page may, has lost to whoever wrote another one.
+        auto const last_one = rows.load(std::int64_t{1}).value().version;
+        auto const said = rows.compare_and_set(std::int64_t{2}, last_one, Post{2, 7});
+        CHECK(said.errc() == Errc::version_conflict);
+        CHECK(rows.compare_and_set(std::int64_t{3}, last_one, Post{3, 7}).errc() == Errc::not_found);
+        CHECK(rows.load(std::int64_t{2}).value().value.n == 0);
         CHECK(TransactionService{OptimisticVersioning{}, rows}.try_do_in_transaction(std::int64_t{2}, add));
         CHECK(rows.erase(std::int64_t{1}, rows.load(std::int64_t{1}).value().version));
     }

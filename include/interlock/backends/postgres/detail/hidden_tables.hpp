@@ -10,6 +10,7 @@
 
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/connection.hpp>
+#include <interlock/backends/postgres/detail/sql_words.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include <cstdint>
@@ -49,6 +50,11 @@ private:
     std::mutex mutex_;  // guards what follows
     std::string known_;
 };
+
+/// A statement that stands among those that make tables, and runs `body`, which has no `;` before a line
+/// break. Where that raises an error with the state `{state}`, the making of the tables is refused in its
+/// words.
+std::string guard_statement(SqlWords& words, std::string_view body);
 
 /// A statement that stands before those that make tables of these names. It raises an error where they would
 /// take the place of tables that are there: in another schema of the search path; or in any schema whose

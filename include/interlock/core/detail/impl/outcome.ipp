@@ -86,6 +86,8 @@ INTERLOCK_DECL Error Failure::exception() const
     return Error(code_, detail(), cause_, retry_after_);
 }
 
+INTERLOCK_DECL Error::Error(Failure const& failure) : Error(failure.exception()) {}
+
 INTERLOCK_DECL void Failure::raise() const
 {
     throw exception();

@@ -78,7 +78,7 @@ auto call_blocking(
     auto const& runtime = session.repository().runtime();
     auto const stop = options.stop.token();
     BlockingWaiter<R> waiter{runtime};
-    terms.outer = options.within != nullptr ? options.within : current_context;
+    terms.outer = options.within.get() != nullptr ? options.within.get() : current_context;
     terms.cause = options.cause;
     terms.name = options.name;
     terms.deadline = options.deadline;

@@ -160,7 +160,7 @@ public:
         };
         auto terms = this->terms();
         terms.deadline = options.deadline;
-        terms.outer = options.within;
+        terms.outer = options.within.get();
         terms.cause = options.cause;
         terms.name = options.name;
         std::shared_ptr<Caller const> session;

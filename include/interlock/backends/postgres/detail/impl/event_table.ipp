@@ -153,6 +153,14 @@ INTERLOCK_DECL std::string EventTable::schema() const
     auto const dot = index.rfind("\".\"");
     words.set("index", dot == std::string::npos ? index : index.substr(dot + 2));
     auto text = guard() + words.text(event_schema_text);
+    // A log that is there keeps its number of partitions: with another, the events of a stream would be in
+    // two of them.
+    words.set("count", std::to_string(partitions()));
+    words.set("there", quoted_text("the log " + names_.events.text + " has "));
+    text += guard_statement(words, R"(DECLARE many bigint; BEGIN
+    SELECT count(*) INTO many FROM {partitions}; IF many NOT IN (0, {count}) THEN
+    RAISE EXCEPTION USING ERRCODE = {state}, MESSAGE = {there} || many || ' partitions, and not {count} as '
+        'EventRepositoryOptions::partitions says; their number cannot be changed'; END IF; END)");
     for (unsigned p = 0; p < partitions(); ++p) {
         append(
             text, {"CREATE SEQUENCE IF NOT EXISTS ", with_suffix(names_.sequences, std::to_string(p)).quoted,

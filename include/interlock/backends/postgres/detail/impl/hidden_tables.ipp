@@ -90,13 +90,22 @@ INTERLOCK_DECL Failure hidden_tables(std::string_view seen, std::string_view wha
 /// The state that the guard raises. No server has it.
 inline constexpr std::string_view guarded_state = "IL001";
 
+INTERLOCK_DECL std::string guard_statement(SqlWords& words, std::string_view body)
+{
+    words.set("state", quoted_text(guarded_state));
+    auto const text = words.text(body);
+    std::string tag = "$guard$";
+    while (text.find(tag) != std::string::npos)
+        tag.insert(1, "_");
+    return joined_text({"DO ", tag, text, tag, ";\n"});
+}
+
 INTERLOCK_DECL std::string guard_text(std::vector<std::string> const& names, std::string_view what_to_say)
 {
     SqlWords words;
     words.set("names", array_of(names));
-    words.set("state", quoted_text(guarded_state));
     words.set("say", quoted_text(what_to_say));
-    auto const body = words.text(R"(DECLARE there text; BEGIN
+    return guard_statement(words, R"(DECLARE there text; BEGIN
     SELECT format('%I.%I', n.nspname, c.relname) INTO there
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = ANY({names}) AND n.nspname <> current_schema() AND n.nspname !~ '^pg_'
@@ -109,10 +118,6 @@ INTERLOCK_DECL std::string guard_text(std::vector<std::string> const& names, std
     RAISE EXCEPTION USING ERRCODE = {state}, MESSAGE = format('there is %s already, and one of its name in '
         'schema %I, which is the first of the search_path, would take its place: all that it remembers would '
         'be forgotten; say which is meant: %s', there, current_schema(), {say}); END IF; END)");
-    std::string tag = "$guard$";
-    while (body.find(tag) != std::string::npos)
-        tag.insert(1, "_");
-    return joined_text({"DO ", tag, body, tag, ";\n"});
 }
 
 INTERLOCK_DECL Batch creation_of(std::string const& text, std::uint64_t turns)

@@ -359,6 +359,12 @@ Outcome<CommitResult> TableCore<R>::commit_one(
         with_events = WithEvents::behind;
         exchange = run(Access::commit, until, add, &used);
     }
+    if (!exchange && exchange.errc() == Errc::version_exhausted) {
+        // Nothing was sent, since no version comes behind this one; whether the row has it was not looked at.
+        auto const code = why_refused(change, until);
+        if (code && *code)
+            return or_duplicate(Failure{**code}, operation, until);
+    }
     if (!exchange)
         return std::move(exchange).failure();
     if (exchange->error)
