@@ -189,9 +189,13 @@ public:
                     return wants.failure();
                 if (*wants) {
                     auto made = store_->insert_new(insert.value, nullptr, until);
-                    if (!made)
+                    if (made)
+                        return made->version;
+                    // The default may be gone; then 0 is a key as any other.
+                    auto const wants_still =
+                        made.errc() == Errc::misconfigured ? store_->wants_key(insert.value, until) : wants;
+                    if (!wants_still || *wants_still)
                         return std::move(made).failure();
-                    return made->version;
                 }
             }
         return Members::carry_out(insert, deadline);

@@ -587,4 +587,49 @@ TEST_CASE("an asynchronous operation records as another one does", "[postgres][e
     CHECK(f.sold("sku-1") == 1);
 }
 
+TEST_CASE("a log that is moved or renamed under a running process is missed in words", "[postgres][events]")
+{
+    auto const name = interlock_test::fresh_name_space() + "_log";
+    Fixture const f{{.table = name}};
+    auto const stock = f.stock();
+    stock.insert(Stock{"a", 100}).value();
+    auto const calls = [&](auto check) {
+        auto const by = [&](auto policy) {
+            check(il::TransactionService{policy, stock}.try_do_in_transaction("a", sell));
+            check(il::TransactionService{policy, stock}.try_do_in_transaction(
+                il::OperationId{interlock_test::fresh_name_space()}, "a", sell));
+        };
+        by(il::OptimisticVersioning{});
+        by(il::PessimisticRowLock{});
+        by(il::SetNxLock{});
+        check(f.events.read(0, 0));
+        check(f.events.read_stream(il::Key{"a"}));
+        check(f.events.note_consumer("reader", 0, 0));
+        check(f.events.extent(0));
+    };
+    auto const good = [](auto const& outcome) { CHECK(outcome); };
+    auto const missed = [](auto const& outcome) {
+        CHECK(outcome.errc() == il::Errc::misconfigured);
+        CHECK_THAT(outcome.detail(), ContainsSubstring("start the process again"));
+    };
+    calls(good);
+    auto const schema = name + "_elsewhere";
+    interlock_test::sql({"CREATE SCHEMA " + schema});
+    for (auto const* part : {"", "_stream", "_partition", "_consumer"})
+        interlock_test::sql({"ALTER TABLE " + name + part + " SET SCHEMA " + schema});
+    calls(missed);
+    for (auto const* part : {"", "_stream", "_partition", "_consumer"})
+        interlock_test::sql({"ALTER TABLE " + schema + "." + name + part + " SET SCHEMA public"});
+    calls(good);
+    CHECK(stock.load("a").value().value.quantity == 100 - f.sold("a"));
+    // One that was dropped, and made anew, is another log of the same name.
+    interlock_test::sql(
+        {"DROP TABLE " + name + ", " + name + "_stream, " + name + "_partition, " + name + "_consumer",
+         "DROP SEQUENCE " + name + "_position_0"});
+    calls(missed);
+    f.events.create_schema().value();
+    calls(good);
+    CHECK(f.sold("a") == 6);
+}
+
 }  // namespace postgres_events_test

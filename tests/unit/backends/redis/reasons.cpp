@@ -286,6 +286,46 @@ TEST_CASE("a server that runs a script is the reason", "[redis][reasons]")
     busy.join();
 }
 
+// Before the first lock of a service the server is asked what it is.
+TEST_CASE("the first lock is waited for as later ones are, while a script runs", "[redis][reasons]")
+{
+    bool const asynchronous = GENERATE(false, true);
+    CAPTURE(asynchronous);
+    RedisServer const server;
+    server.command({"CONFIG", "SET", "lua-time-limit", "10"});
+    std::thread busy{
+        [&] { static_cast<void>(ended([&] { server.command({"EVAL", "while true do end", "0"}); })); }};
+    redis::Client const probe{redis_options(server)};
+    redis::StateRepository<Stock> const seen{probe};
+    REQUIRE(eventually([&] { return seen.load("x", 10s).errc() == Errc::unavailable; }));
+    redis::Client const client{redis_options(server)};
+    redis::StateRepository<Stock> const stock{client};
+    LockStateService const locks{stock};
+    TransactionService const leases{SetNxLock{.missing = Missing::create}, stock};
+    CallOptions const soon{.deadline = 300ms};
+    auto const late =
+        asynchronous ? leases.async_try_do_in_transaction("x", add_one, soon, boost::asio::use_future).get()
+                     : leases.try_do_in_transaction("x", add_one, soon);
+    INFO(late.message());
+    CHECK(late.errc() == Errc::deadline_exceeded);
+    CHECK(late.cause() == Errc::unavailable);
+    CHECK_THAT(late.message(), ContainsSubstring("script"));
+    std::thread kill{[&] {
+        std::this_thread::sleep_for(300ms);
+        server.command({"SCRIPT", "KILL"});
+    }};
+    CallOptions const patient{.deadline = 20s};
+    auto const good =
+        asynchronous
+            ? leases.async_try_do_in_transaction("x", add_one, patient, boost::asio::use_future).get()
+            : leases.try_do_in_transaction("x", add_one, patient);
+    INFO(good.message());
+    CHECK(good);
+    kill.join();
+    busy.join();
+    CHECK(locks.try_acquire("x"));
+}
+
 TEST_CASE("a server that is gone is the reason", "[redis][reasons]")
 {
     Shop shop;

@@ -131,6 +131,8 @@ public:
     Outcome<Appended> judge_append(
         verb::AppendEvents const& append, bool locks_first, std::span<Reply const> replies) const;
     Failure append_failed(SqlError const& error, Access access) const override;
+    /// `failure`; if a table of the log is gone that was there, also what a running program does about that.
+    Failure explained(Failure failure) const;
 
 private:
     /// Which parameters of a statement are what.

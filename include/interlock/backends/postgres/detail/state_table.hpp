@@ -174,29 +174,23 @@ public:
         return read_columns(*reply, 0, *version, reply->columns() - this->table.shown.size());
     }
 
-    /// Whether the server makes keys, and nobody has set that of `value`.
+    /// Whether the server makes keys, and nobody has set that of `value`. Where it is not known to make any,
+    /// a key may have got a default meanwhile, and an insert under the key 0 would not fail: so the table is
+    /// looked at again, which costs a trip for such a row.
     Outcome<bool> wants_key(T const& value, Deadline until) const
     {
         if (!this->mapped)
             return false;
-        auto const known = this->know(until);
-        if (!known)
-            return known.failure();
-        auto const made = (*known)->made_key(false);
-        bool initial = !made.empty();
-        if constexpr (
-            is_key_type<K> && std::is_same_v<std::remove_cvref_t<decltype(StateTraits<T>::key(value))>, K>) {
-            std::size_t i = 0;
-            for_each_part(StateTraits<T>::key(value), [&](auto const& part) {
-                using PartOfKey = std::remove_cvref_t<decltype(part)>;
-                if (initial && made[i] == '1')
-                    initial = interlock::detail::surely_equal(part, PartOfKey{});
-                ++i;
-            });
-        } else {
-            initial = false;
+        for (bool again = true;; again = false) {
+            auto const known = this->know(until);
+            if (!known)
+                return known.failure();
+            auto const made = (*known)->made_key(false);
+            if (!made.empty() || !nobody_set_key(value, made))
+                return !made.empty() && nobody_set_key(value, made);
+            if (!again || !this->has_changed(**known, until))
+                return false;
         }
-        return initial;
     }
 
     Outcome<void> add_value(
@@ -312,6 +306,24 @@ public:
     }
 
 private:
+    /// Whether the parts of the key that the server makes, as `made` says, are those of a default-constructed
+    /// key; all parts, where it makes none.
+    static bool nobody_set_key(T const& value, std::string const& made)
+    {
+        bool initial = false;
+        if constexpr (
+            is_key_type<K> && std::is_same_v<std::remove_cvref_t<decltype(StateTraits<T>::key(value))>, K>) {
+            std::size_t i = 0;
+            initial = true;
+            for_each_part(StateTraits<T>::key(value), [&](auto const& part) {
+                using PartOfKey = std::remove_cvref_t<decltype(part)>;
+                if (initial && (made.empty() || made[i] == '1'))
+                    initial = interlock::detail::surely_equal(part, PartOfKey{});
+                ++i;
+            });
+        }
+        return initial;
+    }
     Outcome<void> add_columns(
         Table const& shaped, Params& params, RowChange const& change, std::string& written) const
     {

@@ -140,8 +140,16 @@ struct Table {
     std::vector<std::int64_t> key_most{};
     /// The condition that makes a row one of the repository's, in parentheses behind AND; or empty.
     std::string where;
-    bool unique{true};      ///< an index sees to it that no two rows have one key
-    bool arbiter{true};     ///< an index that ON CONFLICT takes does so
+    bool unique{true};   ///< an index sees to it that no two rows have one key
+    bool arbiter{true};  ///< an index that ON CONFLICT takes does so
+    /// The condition, behind AND, that the index is there by which a key is unique; or empty. The server
+    /// knows the answer when it parses and plans a statement, and does so again once an index of the table
+    /// has gone. So it costs nothing, and a statement that was prepared for one row fails (42P01), or finds
+    /// none.
+    std::string index_stands{};
+    /// No table inherits from this one. A statement that must write one row names this table alone, since one
+    /// that comes to inherit has rows of its own, and no index sees those.
+    bool childless{false};
     std::string no_insert;  ///< why no row can be inserted; empty: one can
 
     /// How the column `i` of the key takes a text.

@@ -80,6 +80,10 @@ struct TableFacts {
     char kind{};               ///< `pg_class.relkind`: `r` table, `p` partitioned, `v` view, `f` foreign
     bool row_security{false};  ///< policies apply to the role's statements
     KeyIndex key_index{KeyIndex::none};
+    /// The name, with its schema, and the oid of an index that sees to it that a key is unique; empty: there
+    /// is none whose name every session knows.
+    std::string index{};
+    std::string index_oid{};
     /// Other tables inherit from it. Their rows are its rows, and no index sees the rows of all of them.
     bool inherited{false};
     OwnRules on_insert;

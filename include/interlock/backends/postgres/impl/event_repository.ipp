@@ -128,7 +128,7 @@ Outcome<void> BasicEventRepository<R>::know(Deadline until) const
     shared_->log->add_check(batch);
     auto replies = shared_->pool->execute(batch, detail::Access::read, until);
     if (!replies)
-        return std::move(replies).failure();
+        return shared_->log->explained(std::move(replies).failure());
     return shared_->log->judge_check((*replies)[0]);
 }
 
@@ -169,7 +169,7 @@ Outcome<EventPage> BasicEventRepository<R>::carry_out(verb::ReadEvents const& re
         batch.add(statements.read(limit + 1), detail::read_params(read.after, limit));
         auto replies = shared_->pool->execute(batch, detail::Access::read, until);
         if (!replies)
-            return std::move(replies).failure();
+            return shared_->log->explained(std::move(replies).failure());
         auto const& rows = replies->back();
         if (rows.rows() == 0)
             return no_partition(read.partition);
@@ -208,7 +208,7 @@ Outcome<std::vector<Event>> BasicEventRepository<R>::carry_out(
     auto reply = shared_->pool->execute(
         shared_->statements(partition).read_stream, std::move(params), detail::Access::read, until);
     if (!reply)
-        return std::move(reply).failure();
+        return shared_->log->explained(std::move(reply).failure());
     std::vector<Event> events;
     for (std::size_t row = 0; row < reply->rows(); ++row) {
         auto event = detail::event_of(*reply, row, partition, 0);
@@ -231,7 +231,7 @@ Outcome<LogExtent> BasicEventRepository<R>::carry_out(
     auto reply =
         shared_->pool->execute(shared_->statements(extent.partition).extent, {}, detail::Access::read, until);
     if (!reply)
-        return std::move(reply).failure();
+        return shared_->log->explained(std::move(reply).failure());
     if (reply->rows() == 0)
         return no_partition(extent.partition);
     return LogExtent{reply->number(0, 0).value_or(0), reply->number(0, 1).value_or(0)};
@@ -290,7 +290,7 @@ Outcome<Appended> BasicEventRepository<R>::append_nothing(
         shared_->log->keeps_ends_apart() ? statements.look_apart : statements.look, std::move(params),
         detail::Access::read, until);
     if (!reply)
-        return std::move(reply).failure();
+        return shared_->log->explained(std::move(reply).failure());
     if (auto const number = reply->number(0, detail::known_number))
         return Appended{true, *number, reply->number(0, detail::known_position).value_or(0)};
     auto const last = reply->number(0, detail::stream_number).value_or(0);
@@ -320,7 +320,7 @@ Outcome<void> BasicEventRepository<R>::carry_out(verb::NoteConsumer const& note,
     auto reply = shared_->pool->execute(
         shared_->statements(note.partition).note, std::move(params), detail::Access::commit, until);
     if (!reply)
-        return std::move(reply).failure();
+        return shared_->log->explained(std::move(reply).failure());
     if (reply->rows() == 0)
         return no_partition(note.partition);
     if (auto const last = reply->number(0, 0).value_or(0); note.position > last)
@@ -343,7 +343,7 @@ Outcome<void> BasicEventRepository<R>::carry_out(verb::ForgetConsumer const& for
     detail::Batch batch;
     batch.add(shared_->log->line("DELETE FROM {consumers} WHERE consumer = $1::text"), std::move(params));
     auto done = shared_->pool->execute(batch, detail::Access::commit, until);
-    return done ? success() : Outcome<void>{std::move(done).failure()};
+    return done ? success() : Outcome<void>{shared_->log->explained(std::move(done).failure())};
 }
 
 template <class R>
@@ -367,7 +367,7 @@ Outcome<Position> BasicEventRepository<R>::carry_out(verb::TrimEvents const& tri
     }
     auto replies = shared_->pool->execute(batch, detail::Access::commit, until);
     if (!replies)
-        return std::move(replies).failure();
+        return shared_->log->explained(std::move(replies).failure());
     if ((*replies)[0].rows() == 0)
         return no_partition(trim.partition);
     return (*replies)[0].number(0, 0).value_or(0);

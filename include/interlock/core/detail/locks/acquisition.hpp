@@ -67,6 +67,9 @@ protected:
     /// Nothing: the store is to be asked for the lock, or what it was asked for is under way.
     std::optional<Holds> next(Waiter& waiter);
 
+    /// See `LockTable::unverified`.
+    std::optional<Failure> unverified(TimePoint deadline) { return table_->unverified(Deadline{deadline}); }
+
     Key const& key() const noexcept { return *key_; }
     LockStore const& store() const noexcept { return table_->store_; }
     /// The same for all attempts.

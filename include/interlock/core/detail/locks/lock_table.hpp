@@ -88,6 +88,8 @@ public:
 
     /// Nothing when the service is fit for use.
     std::optional<Failure> unfit(Key const& key, Deadline deadline);
+    /// Nothing when the store is known to keep fences, or need not. Else it is asked, before the first grant.
+    std::optional<Failure> unverified(Deadline deadline);
 
     // ---- for those who tell the observer --------------------------------------------------------
 

@@ -141,6 +141,11 @@ public:
         for (;;) {
             if (auto step = this->next(waiter))
                 return *std::move(step);
+            if (auto failure = this->unverified(deadline)) [[unlikely]] {
+                if (auto step = this->refused(waiter, *std::move(failure)))
+                    return *std::move(step);
+                continue;
+            }
             auto asked = asking_.ask(
                 static_cast<StoreOfLocks<R> const&>(this->store()).repository(), waiter,
                 Verb{this->key(), this->owner(), this->ttl(), this->holder()}, Deadline{deadline});

@@ -600,11 +600,24 @@ INTERLOCK_DECL bool EventTable::lost_race(SqlError const& error, std::string_vie
     return true;
 }
 
+INTERLOCK_DECL Failure EventTable::explained(Failure failure) const
+{
+    auto const& name = names_.events.text;
+    auto const last = unquoted(std::string_view{name}.substr(name.rfind('.') + 1));
+    if (failure.store_code() != "42P01" || !is_known() || failure.detail().find(last) == std::string::npos)
+        return failure;
+    return failed(
+               failure.errc(), {failure.detail(), "; this process has found the log ", name,
+                                " there, and keeps to it: where it was moved or renamed, name it so in "
+                                "EventRepositoryOptions::table, and start the process again"})
+        .with_store_code(failure.store_code());
+}
+
 INTERLOCK_DECL Failure EventTable::append_failed(SqlError const& error, Access access) const
 {
     auto failure = failure_of(error, access);
     if (error.state != "23505" || error.raised)
-        return failure;
+        return error.raised ? failure : explained(std::move(failure));
     std::lock_guard const lock(mutex_);
     if (error.constraint != number_constraint_)
         return failure;

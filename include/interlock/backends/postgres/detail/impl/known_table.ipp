@@ -584,6 +584,11 @@ INTERLOCK_DECL Outcome<Table> fitted(
             {"postgres: the table ", table.name, " has no column ", unquoted(table.version),
              ", in which the version stands: add it as bigint NOT NULL DEFAULT 0, or name another by "
              "RepositoryOptions::version"});
+    if (facts.kind == 'f' && version->base_oid == type_oid::xid)
+        return failed(
+            Errc::misconfigured, {"postgres: ", table.name,
+                                  " is a foreign table, whose rows show no xmin: name a column in which "
+                                  "the version stands by RepositoryOptions::version"});
     if (auto fits = fit_version(table, *version); !fits)
         return std::move(fits).failure();
     for (std::size_t i = 0; i < table.shown.size(); ++i) {
@@ -618,6 +623,10 @@ INTERLOCK_DECL Outcome<Table> fitted(
     bool const covered = facts.kind != 'v' && facts.kind != 'f' && !facts.inherited;
     table.unique = covered && facts.key_index >= KeyIndex::other;
     table.arbiter = covered && facts.key_index == KeyIndex::arbiter && table.where.empty();
+    if (table.unique && !facts.index.empty())
+        table.index_stands =
+            joined_text({" AND ", quoted_text(facts.index), "::regclass::oid = ", facts.index_oid, "::oid"});
+    table.childless = table.unique && facts.kind == 'r';
     table.no_insert = why_no_insert(table, facts);
     return table;
 }

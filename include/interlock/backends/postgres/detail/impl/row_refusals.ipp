@@ -38,7 +38,10 @@ Failure RowTransactionCore<R>::changes_refused(
 {
     if (by_former_facts(error) && store_->has_changed(*known_, Deadline{until}))
         return for_another_run(failure_of(error, Access::write), "; the table has changed");
-    auto failure = store_->refused(*known_, error, changes, Access::write, Deadline{until});
+    auto const* const log = store_->options.events.get();
+    auto failure = error.state == "42P01" && log != nullptr
+                       ? log->append_failed(error, Access::write)
+                       : store_->refused(*known_, error, changes, Access::write, Deadline{until});
     if (error.state == "23505" && !error.raised && known_->policies.decide_rows)
         return failed(
                    failure.errc(),

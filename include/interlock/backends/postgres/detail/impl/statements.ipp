@@ -157,7 +157,8 @@ public:
         words_.set("is_key", has_key(t, key_));
         // The rows of one statement are of one moment, so that it cannot change one of several.
         words_.set(
-            "only", t.unique ? "" : words_.line(" AND (SELECT count(*) FROM {table} t WHERE {is_key}) = 1"));
+            "only", t.unique ? t.index_stands
+                             : words_.line(" AND (SELECT count(*) FROM {table} t WHERE {is_key}) = 1"));
     }
 
     /// One parameter for each column of the key.
@@ -173,6 +174,7 @@ public:
     std::string plain()
     {
         plain_ = true;
+        one_row_ = true;
         return row_change();
     }
     std::string bare_insert()
@@ -239,8 +241,10 @@ public:
             add_fence();
         if (with_operation_)
             add_old_record(parameters_.home(table_));
-        words_.set("change", row_change());
         bool const reads = action_ == RowAction::verify || action_ == RowAction::nothing;
+        one_row_ = refusal == Refusal::reply && !reads && !fenced_ && !with_operation_ && !columns_.looks &&
+                   columns_.appends > 0;
+        words_.set("change", row_change());
         part("il_w", reads ? "MATERIALIZED ({change})" : "({change})");
         if (fenced_)
             add_lock_record();
@@ -253,7 +257,7 @@ public:
             words_.set("stream_lock", joined_text({", (SELECT ", next_stream_lock(), " FROM il_w)"}));
         if (refusal == Refusal::error)
             return with_ + error_if_refused();
-        if (!reads && !fenced_ && !with_operation_ && !columns_.looks && columns_.appends > 0)
+        if (one_row_)
             return joined_text({with_, " SELECT version", told("il_w."), " FROM il_w"});
         return with_ + reasons();
     }
@@ -338,6 +342,7 @@ private:
             for (std::size_t i = 0; i < table_.key.size(); ++i)
                 append(own, {" AND ", is_part(table_, i, parameters_.next(table_.key_type))});
         words_.set("own", std::move(own));
+        words_.set("target", words_.line(one_row_ && table_.childless ? "ONLY {table}" : "{table}"));
         words_.set("here", words_.line("WHERE {is_key} AND {seen} = {expected}{own}{only}{allowed}"));
         if (action_ == RowAction::erase)
             return erasure();
@@ -389,7 +394,7 @@ private:
     std::string erasure()
     {
         set_returned_lock();
-        return words_.line("DELETE FROM {table} t {here} RETURNING {seen} AS version{stream_lock}");
+        return words_.line("DELETE FROM {target} t {here} RETURNING {seen} AS version{stream_lock}");
     }
 
     std::string update()
@@ -407,7 +412,7 @@ private:
         words_.set("set", joined(set));
         set_returned_lock();
         return words_.line(
-            "UPDATE {table} t SET {set} {here} RETURNING {seen} AS version{stream_lock}{told}");
+            "UPDATE {target} t SET {set} {here} RETURNING {seen} AS version{stream_lock}{told}");
     }
 
     /// What an insert writes into the column `i` of the key.
@@ -474,12 +479,13 @@ private:
         if (columns_.told) {
             set_race("SELECT count(*) FROM il_w");
             words_.set("told", told("il_w."));
-            return words_.line(R"( SELECT il_w.version, CASE WHEN NOT EXISTS (SELECT FROM il_w){unrecorded}
+            return words_.line(
+                R"( SELECT (SELECT version FROM il_w), CASE WHEN NOT EXISTS (SELECT FROM il_w){unrecorded}
                 THEN {race} END{stream_lock}{told} FROM (SELECT 1) one LEFT JOIN il_w ON true)");
         }
         set_race("count(*)");
         return words_.line(
-            " SELECT max(version), CASE WHEN count(*) = 0{unrecorded} THEN {race} END{stream_lock} FROM "
+            " SELECT max(version), CASE WHEN count(*) <> 1{unrecorded} THEN {race} END{stream_lock} FROM "
             "il_w");
     }
 
@@ -531,6 +537,7 @@ private:
     ChangeColumns columns_;
     bool bare_{false};          // a taken key is an error
     bool plain_{false};         // the change is the whole statement
+    bool one_row_{false};       // nothing else in the statement fails if two rows are changed
     std::size_t append_at_{0};  // the first parameter of an append
     SqlWords words_;
     std::vector<std::string> key_;  // the parameters of the row's key

@@ -384,7 +384,8 @@ Outcome<CommitResult> TableCore<R>::error_of_one(
     Deadline until, bool& unclear) const
 {
     std::size_t const own_steps = reads_again(known, change) ? 2 : 1;
-    if (!change.events.empty() && error.step >= own_steps && error.step != static_cast<std::size_t>(-1))
+    bool const behind = error.step >= own_steps && error.step != static_cast<std::size_t>(-1);
+    if (!change.events.empty() && (behind || error.state == "42P01"))
         return or_duplicate(options.events.get()->append_failed(error, Access::commit), operation, until);
     if (may_be_taken(known, change, error)) {
         auto const code = why_refused(change, until);

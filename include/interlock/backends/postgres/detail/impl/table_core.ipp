@@ -318,7 +318,9 @@ Outcome<Version> TableCore<R>::version_of(Reply const& reply, std::size_t row) c
 {
     auto const version = reply.number(row, 0);
     if (!version || *version <= no_version)
-        return failed(Errc::corrupt_state, {"postgres: a version in ", table.name, " is not at least 1"});
+        return failed(
+            Errc::corrupt_state, {"postgres: a version in ", table.name, " is not at least 1",
+                                  table.version == "xmin" ? "; rows of another server show no xmin" : ""});
     return *version;
 }
 

@@ -39,8 +39,8 @@ p AS MATERIALIZED (SELECT p.oid, quote_ident(n.nspname) || '.' || quote_ident(p.
         pg_catalog.to_regclass($5::text))) AND p.relpersistence <> 't'),
 k AS MATERIALIZED (SELECT array_agg(a.attnum) AS columns FROM c JOIN pg_catalog.pg_attribute a
     ON a.attrelid = c.oid WHERE a.attname = ANY($2::text[]) AND NOT a.attisdropped),
-u AS MATERIALIZED (SELECT i.indpred IS NULL AS whole, i.indimmediate AS immediate, i.indexprs IS NULL
-    AND k.columns <@ (i.indkey::int2[])[0:i.indnkeyatts - 1] AS exact
+u AS MATERIALIZED (SELECT i.indexrelid, i.indpred IS NULL AS whole, i.indimmediate AS immediate,
+    i.indexprs IS NULL AND k.columns <@ (i.indkey::int2[])[0:i.indnkeyatts - 1] AS exact
     FROM c CROSS JOIN k JOIN pg_catalog.pg_index i ON i.indrelid = c.oid
     WHERE i.indisunique AND i.indisvalid
     AND array_remove((i.indkey::int2[])[0:i.indnkeyatts - 1], 0::int2) <@ k.columns
@@ -48,6 +48,10 @@ u AS MATERIALIZED (SELECT i.indpred IS NULL AS whole, i.indimmediate AS immediat
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
         AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
         AND d.refobjsubid <> 0 AND d.refobjsubid <> ALL ((i.indkey::int2[])[i.indnkeyatts:])) <@ k.columns)),
+x AS MATERIALIZED (SELECT x.oid, quote_ident(n.nspname) || '.' || quote_ident(x.relname) AS place
+    FROM u JOIN pg_catalog.pg_class x ON x.oid = u.indexrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
+    WHERE u.whole AND x.relpersistence <> 't' ORDER BY u.exact AND u.immediate DESC, x.oid LIMIT 1),
 f AS (SELECT oid FROM c UNION SELECT i.inhrelid FROM f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid),
 o AS MATERIALIZED (SELECT coalesce(bit_or(events) FILTER (WHERE early), 0) AS early,
     coalesce(bit_or(events) FILTER (WHERE late), 0) AS late,
@@ -69,6 +73,7 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
         WHEN EXISTS (SELECT FROM u) THEN 1 ELSE 0 END,
     c.relkind = 'r' AND c.relhassubclass,
     (SELECT place FROM p WHERE p.oid = c.oid), (SELECT place FROM p WHERE p.oid <> c.oid),
+    (SELECT place FROM x), (SELECT oid FROM x),
     a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid,
     quote_ident(n.nspname) || '.' || quote_ident(b.typname), b.oid, b.typtype,
     b.typcategory = 'A' OR b.typtype IN ('r', 'm', 'c') OR b.oid = 'jsonb'::regtype
@@ -184,12 +189,14 @@ INTERLOCK_DECL Outcome<TableFacts> facts_of(Reply const& reply, std::string cons
     facts.inherited = reply.boolean(0, 5);
     facts.place = reply.text(0, 6);
     facts.place_of_sequence = reply.text(0, 7);
+    facts.index = reply.text(0, 8);
+    facts.index_oid = reply.text(0, 9);
     auto const rules = reply.columns() - 3;
     facts.on_insert = own_rules(reply, rules, 1);
     facts.on_update = own_rules(reply, rules, 2);
     facts.on_erase = own_rules(reply, rules, 4);
     for (std::size_t row = 0; row < reply.rows(); ++row)
-        facts.columns.push_back(column_facts(reply, row, 8));
+        facts.columns.push_back(column_facts(reply, row, 10));
     return facts;
 }
 
@@ -199,7 +206,9 @@ INTERLOCK_DECL bool outdates_facts(SqlError const& error) noexcept
         return false;
     // A constraint has become deferrable, so that ON CONFLICT does not take it any more.
     bool const is_no_arbiter = error.state == "55000" && !error.constraint.empty();
-    return is_no_arbiter || error.state.starts_with("42") || error.state.starts_with("0A");
+    // A key that named one row names several.
+    bool const is_many = error.state == "21000";
+    return is_no_arbiter || is_many || error.state.starts_with("42") || error.state.starts_with("0A");
 }
 
 INTERLOCK_DECL bool by_former_facts(Errc code) noexcept

@@ -50,11 +50,10 @@ std::optional<Failure> LockTable<R>::unfit(Key const& key, Deadline deadline)
     if (auto valid = key.validate(); !valid)
         return std::move(valid).failure();
     if (this->traits_.fences == FenceCheck::required) {
-        if (!verified_.load(std::memory_order_acquire)) {
-            if (auto verified = this->store_.carry_out(verb::VerifyFencing{}, deadline); !verified)
-                return std::move(verified).failure();
-            verified_.store(true, std::memory_order_release);
-        }
+        // A server that answers, and has no time just now, is asked again by whoever comes for the lock.
+        if (auto failure = unverified(deadline);
+            failure && (failure->errc() != Errc::unavailable || failure->store_code().empty()))
+            return failure;
     } else if (this->traits_.fences == FenceCheck::reported) {
         // Asked for those who listen only: the lock is granted either way.
         auto* const observer = this->options_.observer;
@@ -63,6 +62,17 @@ std::optional<Failure> LockTable<R>::unfit(Key const& key, Deadline deadline)
                 !verified && verified.errc() == Errc::misconfigured)
                 observer->on_unsafe_store(verified.detail());
     }
+    return std::nullopt;
+}
+
+template <Runtime R>
+std::optional<Failure> LockTable<R>::unverified(Deadline deadline)
+{
+    if (this->traits_.fences != FenceCheck::required || verified_.load(std::memory_order_acquire)) [[likely]]
+        return std::nullopt;
+    if (auto verified = this->store_.carry_out(verb::VerifyFencing{}, deadline); !verified)
+        return std::move(verified).failure();
+    verified_.store(true, std::memory_order_release);
     return std::nullopt;
 }
 
