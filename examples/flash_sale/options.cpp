@@ -70,6 +70,40 @@ std::string_view name_of(Policy policy) noexcept
 
 namespace {
 
+/// Where `path` leads, by whatever name: `same`, `./same` and a link to it are one file.
+std::filesystem::path place_of(std::string const& path)
+{
+    std::error_code error;
+    auto place = std::filesystem::weakly_canonical(std::filesystem::absolute(path), error);
+    return error ? std::filesystem::path(path) : place;
+}
+
+/// Refuses to write into what is read, or into one file twice, by a sale that would lose the one for the
+/// other.
+void check_files(Options const& options)
+{
+    std::vector<std::pair<std::string_view, std::filesystem::path>> files;
+    auto const add = [&files](std::string_view option, std::optional<std::string> const& path) {
+        std::error_code error;
+        if (!path || std::filesystem::is_character_file(*path, error))  // /dev/null takes it all
+            return;
+        auto const place = place_of(*path);
+        for (auto const& [other, taken] : files)
+            if (taken == place && option != "--stock")
+                throw BadOption(fmt::format("{} and {} name the same file", other, option));
+        files.emplace_back(option, place);
+    };
+    auto const policies = options.policies.size();
+    add("--orders", options.orders);
+    add("--stock", options.stock);
+    for (auto const policy : options.policies) {
+        add("--ledger", output_path(options.ledger, policy, policies));
+        add("--final-stock", output_path(options.final_stock, policy, policies));
+        add("--timeline", timeline_path(options.timeline, policy, policies));
+    }
+    add("--chart", options.chart);
+}
+
 /// Refuses what does not go together, and leaves out of `all` what the store cannot do.
 void check(Options& options, std::string_view generator_option)
 {
@@ -90,10 +124,7 @@ void check(Options& options, std::string_view generator_option)
     if (options.policies.size() > 1 && options.backend.find("name_space=") != std::string::npos)
         throw BadOption(
             "--backend names one name space, but every policy needs its own; name one --policy, too");
-    if (options.ledger && options.ledger == options.final_stock)
-        throw BadOption("--ledger and --final-stock name the same file");
-    if (options.chart && options.chart == options.timeline)
-        throw BadOption("--chart and --timeline name the same file");
+    check_files(options);
 }
 
 /// The command line in the making.
