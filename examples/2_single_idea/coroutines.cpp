@@ -86,7 +86,7 @@ asio::awaitable<void> charge(Service service, Accounts accounts, std::string ord
     il::OperationId const id{"charge-" + order_id};
     auto take = [](Account& account) { account.balance -= 5; };
     auto pay = [&](Order& order, il::TransactionContext& context) -> asio::awaitable<void> {
-        co_await accounts.async_do_in_transaction(id, "ann", take, {.within = &context}, asio::use_awaitable);
+        co_await accounts.async_do_in_transaction(id, "ann", take, {.within = context}, asio::use_awaitable);
         order.charged += 5;
     };
     co_await service.async_do_in_transaction(order_id, pay, {.deadline = 2s}, asio::use_awaitable);

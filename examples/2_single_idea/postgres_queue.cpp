@@ -62,7 +62,7 @@ asio::awaitable<int> worker(Jobs jobs)
         if (one.errc() == il::Errc::not_found)  // nothing is left, or all that is left is in work
             co_return sent;
         if (!one)
-            throw il::Error(one.errc(), one.detail());
+            throw il::Error(one.failure());
     }
 }
 // #endregion worker
