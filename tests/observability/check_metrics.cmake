@@ -66,6 +66,20 @@ has(db_client_connection_timeouts_total counter "${elsewhere}" 1)
 has(db_client_connection_wait_time_seconds histogram "${elsewhere}" 1)
 has(interlock_connection_changes_total counter "${elsewhere},change=\"lost\"" 1)
 
+# The manual's table names each of them, and nothing that nobody counts.
+file(READ "${ROOT}/include/interlock/observability/README.md" manual)
+string(REGEX MATCHALL "\n# TYPE [a-z_]+" counted "${metrics}")
+list(TRANSFORM counted REPLACE "\n# TYPE " "")
+string(REGEX MATCHALL "`(interlock|db_client)_[a-z_]+`" named "${manual}")
+list(TRANSFORM named REPLACE "`" "")
+set(unnamed ${counted})
+list(REMOVE_ITEM unnamed ${named})
+set(uncounted ${named})
+list(REMOVE_ITEM uncounted ${counted})
+if(unnamed OR uncounted)
+    message(FATAL_ERROR "the manual leaves out: ${unnamed}; it names what nobody counts: ${uncounted}")
+endif()
+
 # Seconds, not nanoseconds: a call in memory takes less than one.
 set(below_one "(0\\.[0-9]+|[0-9.]+e-[0-9]+)")
 if(NOT metrics MATCHES "\ninterlock_transaction_duration_seconds_sum{${optimistic}} ${below_one}\n")
