@@ -449,6 +449,10 @@ TEMPLATE_LIST_TEST_CASE(
                events.extent(p, soon).value().last == place(6);
     };
     CHECK(kept_from(3));
+    // Of one that goes back what is kept stays.
+    CHECK(events.note_consumer("slow", p, place(4), soon));
+    CHECK(events.note_consumer_again("slow", p, place(2), soon));
+    CHECK(kept_from(3));
     CHECK_FALSE(events.read(p, place(2), 10, soon).value().trimmed);
     CHECK(events.read(p, place(1), 10, soon).value().trimmed);
     CHECK(events.forget_consumer("slow", soon));

@@ -179,6 +179,76 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(cursors.load(other.id).value().value == other);
 }
 
+TEMPLATE_LIST_TEST_CASE(
+    "what a reader is to read again is not trimmed", "[contract][events][readers]", Readers)
+{
+    TestType const backend;
+    auto const events = backend.events();
+    auto const cursors = backend.template states<Cursor>();
+    sell(events, 27);
+    auto const trim = [&] {
+        for (unsigned partition = 0; partition < events.partitions(); ++partition)
+            REQUIRE(events.trim(partition, events.extent(partition, soon).value().last, soon));
+    };
+    auto const put_back = [&](std::string const& name, unsigned partition) {
+        auto cursor = cursors.load(cursor_id(name, partition)).value();
+        cursor.value.position = 0;
+        REQUIRE(cursors.compare_and_set(cursor.value.id, cursor.version, cursor.value));
+    };
+    Subscription const reader{events, cursors, "reader"};
+    auto const ignore = [](Event const&) {};
+    SECTION("by hand, before it runs again")
+    {
+        CHECK(reader.drain(ignore).value() == 27);
+        for (unsigned partition = 0; partition < events.partitions(); ++partition)
+            REQUIRE(reader.move_to(partition, 0));
+        trim();
+        CHECK(reader.drain(ignore).value() == 27);
+    }
+    SECTION("once it runs with a cursor that was put back")
+    {
+        CHECK(reader.drain(ignore).value() == 27);
+        for (unsigned partition = 0; partition < events.partitions(); ++partition)
+            put_back("reader", partition);
+        std::atomic<int> again{0};
+        std::atomic<unsigned> first{0};  // partition
+        std::atomic<bool> may_go_on{false};
+        std::stop_source stop;
+        auto run = std::async(std::launch::async, [&] {
+            return reader.run(
+                [&](Event const& event) {
+                    if (again == 0)
+                        first = event.partition;
+                    ++again;
+                    while (!may_go_on)
+                        std::this_thread::sleep_for(1ms);
+                },
+                stop.get_token());
+        });
+        CHECK(eventually([&] { return again > 0; }));
+        // Of that partition the log has heard before its first event was handled.
+        CHECK(events.trim(first, events.extent(first, soon).value().last, soon));
+        may_go_on = true;
+        CHECK(eventually([&] { return again == 27; }));
+        stop.request_stop();
+        CHECK(run.get());
+    }
+    SECTION("in batches")
+    {
+        TransactionService const places{OptimisticVersioning{.missing = Missing::create}, cursors};
+        BatchSubscription const batches{events, places, "batches", {.batch = 2}};
+        auto const none = [](std::span<Event const>) {};
+        CHECK(batches.drain(none).value() == 27);
+        for (unsigned partition = 0; partition < events.partitions(); ++partition)
+            put_back("batches", partition);
+        std::size_t again = 0;
+        for (unsigned partition = 0; partition < events.partitions(); ++partition)
+            again += batches.step(partition, none).value();
+        trim();
+        CHECK(again + batches.drain(none).value() == 27);
+    }
+}
+
 TEMPLATE_LIST_TEST_CASE("runs of one name share the partitions", "[contract][events][readers]", Readers)
 {
     TestType const backend;

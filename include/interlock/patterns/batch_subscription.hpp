@@ -98,10 +98,12 @@ public:
         : BatchSubscription(
               std::move(events), std::move(service), std::move(consumer), &Cursor::position, options)
     {}
-    /// The places are in states of the program's own, in their member `place`; the keys are those of cursors,
-    /// see `cursor_id`.
+    /// The places are in states of the program's own, in their member `place`, `&Sales::position`; the keys
+    /// are those of cursors, see `cursor_id`. Null: every call ends as `invalid_argument`. (It is deduced,
+    /// so that `{}` means the options.)
+    template <std::convertible_to<Position T::*> Place>
     BatchSubscription(
-        Events events, Service service, std::string consumer, Position T::* place, BatchOptions options = {})
+        Events events, Service service, std::string consumer, Place place, BatchOptions options = {})
         : run_(std::make_shared<Run>(
               std::move(events), std::move(service), std::move(consumer), place, terms_of(options)))
     {}

@@ -230,8 +230,8 @@ public:
 
     /// Moves the cursor of a partition, by hand: what is behind `position` is delivered, perhaps again. A
     /// reader that runs notices with its next write of the cursor, and goes on from there. What is parked
-    /// stays parked, and what was trimmed does not come back. `invalid_argument`: there is no such partition,
-    /// or the position is below 0.
+    /// stays parked, what was trimmed does not come back, and what is to be read again is not trimmed.
+    /// `invalid_argument`: there is no such partition, or the position is below 0.
     Outcome<void> move_to(unsigned partition, Position position) const
     {
         if (partition >= events().partitions())
@@ -240,10 +240,7 @@ public:
                 std::to_string(events().partitions()) + ", counted from 0");
         if (position < 0)
             return wrong("no position is below 0");
-        return edit(partition, [&](Cursor& cursor) -> Outcome<void> {
-            cursor.position = position;
-            return success();
-        });
+        return put(partition, position);
     }
 
     /// Forgets a consumer that will not come again: the log keeps nothing for it any more, and its cursors
@@ -273,6 +270,7 @@ private:
     }
     Outcome<void> validate_name() const;
     Outcome<void> validate() const;
+    Outcome<void> put(unsigned partition, Position position) const;
     std::vector<detail::SubscriptionTerms> terms(bool drains, TimePoint lease_until) const;
     std::optional<detail::MembershipMachine> membership(bool drains) const;
     std::shared_ptr<Run> make_run(bool drains, TimePoint lease_until) const

@@ -75,6 +75,24 @@ il::OptimisticVersioning const creates{.missing = il::Missing::create};
 
 }  // namespace batch_subscription_test
 
+TEST_CASE("The options of batches may be empty, and the place may not", "[patterns][subscription]")
+{
+    using namespace batch_subscription_test;
+    Fixture f;
+    f.sell(3);
+    Cursors const cursors;
+    auto const handler = [](std::span<il::Event const>) {};
+    il::BatchSubscription const plain{f.events, il::TransactionService{creates, cursors}, "plain", {}};
+    CHECK(plain.step(0, handler).value() == 3);
+    CHECK(cursors.load("plain/0")->value.position == 3);
+    il::memory::StateRepository<Total> const totals;
+    std::int64_t Total::* const nothing = nullptr;
+    il::BatchSubscription const none{f.events, il::TransactionService{creates, totals}, "none", nothing};
+    auto const refused = none.step(0, handler);
+    CHECK(refused.errc() == il::Errc::invalid_argument);
+    CHECK(refused.detail().find("place") != std::string::npos);
+}
+
 TEST_CASE("The effects of a batch and its place are one commit", "[patterns][subscription]")
 {
     using namespace batch_subscription_test;

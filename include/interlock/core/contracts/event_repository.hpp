@@ -130,7 +130,8 @@ struct ExtentOfLog {
 };
 
 /// Remembers beside the log how far `consumer` has come, so that `TrimEvents` leaves what it has not read. A
-/// position below the remembered one changes nothing. It may be sent again. It is no cursor: the cursor is
+/// position below the remembered one changes nothing, unless `goes_back` says that the consumer reads again
+/// what it has read before. It may be sent again. It is no cursor: the cursor is
 /// the consumer's own, and may be ahead of it.
 struct NoteConsumer {
     using answer = void;
@@ -140,6 +141,7 @@ struct NoteConsumer {
     std::string_view consumer;
     unsigned partition;
     Position position;
+    bool goes_back{false};
 };
 
 /// Forgets a consumer that will not read any more: only then is trimmed what it has not read. It may be sent

@@ -167,6 +167,12 @@ public:
     {
         return ask(verb::NoteConsumer{consumer, partition, position}, deadline);
     }
+    /// The same of a consumer that reads again what it has read: what is behind `position` stays from now on.
+    Outcome<void> note_consumer_again(
+        std::string_view consumer, unsigned partition, Position position, Deadline deadline = {}) const
+    {
+        return ask(verb::NoteConsumer{consumer, partition, position, true}, deadline);
+    }
     /// A consumer that will not come again: what it has not read may go.
     Outcome<void> forget_consumer(std::string_view consumer, Deadline deadline = {}) const
     {

@@ -343,17 +343,16 @@ private:
     Outcome<void> note(unsigned partition, Position position, bool last)
     {
         arrive(partition, position);
-        if (auto const at = to_note(partition, last))
-            return noted(partition, events_.note_consumer(consumer_, partition, *at));
+        if (auto const what = to_note(partition, last))
+            return noted(partition, note_consumer(events_, *what));
         return success();
     }
     static boost::asio::awaitable<Outcome<void>> async_note(
         std::shared_ptr<BatchRun> self, unsigned partition, bool last)
     {
-        if (auto const at = self->to_note(partition, last)) {
+        if (auto const what = self->to_note(partition, last)) {
             auto token = boost::asio::use_awaitable;
-            ConsumerNote const request{self->consumer_, partition, *at};
-            auto const said = co_await async_carry_out(self->events_, request, Deadline{}, token);
+            auto const said = co_await async_carry_out(self->events_, *what, Deadline{}, token);
             co_return self->noted(partition, said);
         }
         co_return success();

@@ -14,6 +14,7 @@
 #include <interlock/core/versioned.hpp>
 #include <interlock/patterns/cursor.hpp>
 #include <interlock/patterns/detail/batch_work.hpp>
+#include <interlock/patterns/detail/consumer_note.hpp>
 #include <interlock/patterns/detail/newest_event.hpp>
 #include <interlock/patterns/start.hpp>
 #include <interlock/patterns/subscription_observer.hpp>
@@ -92,6 +93,8 @@ public:
     {
         if (auto named = validate_name(); !named)
             return named;
+        if (place_ == nullptr)
+            return wrong("the place is no member of its state");
         if (partition >= parts_.size())
             return wrong("the log has no such partition");
         if (terms_.batch < 1 || terms_.batch > 100'000)
@@ -196,15 +199,18 @@ public:
 
     // ---- the log is told
 
-    std::optional<Position> to_note(unsigned partition, bool last)
+    std::optional<ConsumerNote> to_note(unsigned partition, bool last)
     {
         std::lock_guard const lock(mutex_);
         auto& part = parts_[partition];
         auto const now = runtime().now();
-        if (part.cursor <= part.noted || (!last && now < part.note_at))
+        // The first time, too: somebody may have put the place back while nobody ran.
+        bool const goes_back = part.noted < 0 || part.cursor < part.noted;
+        if (part.cursor == part.noted || (!goes_back && !last && now < part.note_at))
             return std::nullopt;
         part.note_at = add(now, batch_note_every);
-        return part.noted = part.cursor;
+        part.noted = part.cursor;
+        return ConsumerNote{consumer_, partition, part.cursor, goes_back};
     }
     /// What the log has said. A log that does not keep in mind what was read may trim what was not: whatever
     /// it was kept from is tried again, and one that can never keep this consumer in mind, because of its

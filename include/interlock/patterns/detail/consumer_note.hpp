@@ -20,12 +20,22 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// `verb::NoteConsumer`.
 struct ConsumerNote {
     std::string consumer;
     unsigned partition;
     Position position;
-    verb::NoteConsumer verb() const { return {consumer, partition, position}; }
+    bool goes_back;
+    verb::NoteConsumer verb() const { return {consumer, partition, position, goes_back}; }
 };
+
+/// The same on the calling thread.
+template <class Events>
+Outcome<void> note_consumer(Events const& events, ConsumerNote const& note)
+{
+    return note.goes_back ? events.note_consumer_again(note.consumer, note.partition, note.position)
+                          : events.note_consumer(note.consumer, note.partition, note.position);
+}
 
 /// As `newest_event`, without blocking. `done` is called with the outcome, on its associated executor.
 template <class Events, class F>

@@ -116,7 +116,7 @@ public:
             read_stream,  ///< `stream` behind the number `after`
             deliver,      ///< `*event` to the handler
             write,        ///< `cursor` under the lease, over `version`
-            note,         ///< `after` beside the log
+            note,         ///< `after` beside the log; `goes_back`: though it has heard of a later one
             release,      ///< give the lease up
             end,          ///< nothing more is to be done
         };
@@ -130,6 +130,7 @@ public:
         int attempt{0};
         Cursor cursor{};
         Version version{no_version};
+        bool goes_back{false};
     };
 
     explicit SubscriptionMachine(SubscriptionTerms terms) : terms_(std::move(terms)) {}

@@ -195,9 +195,8 @@ private:
         case Kind::write: return write(part, std::move(action));
         case Kind::note: {
             auto done = then(part, [](auto& m, auto, auto, auto noted) { m.noted(noted); });
-            async_carry_out(
-                run_->events(), ConsumerNote{run_->consumer(), part.partition, action.after}, Deadline{},
-                done);
+            ConsumerNote const note{run_->consumer(), part.partition, action.after, action.goes_back};
+            async_carry_out(run_->events(), note, Deadline{}, done);
             return;
         }
         case Kind::release:

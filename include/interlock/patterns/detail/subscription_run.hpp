@@ -13,6 +13,7 @@
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/forced_unwinding.hpp>
 #include <interlock/patterns/cursor.hpp>
+#include <interlock/patterns/detail/consumer_note.hpp>
 #include <interlock/patterns/detail/membership_machine.hpp>
 #include <interlock/patterns/detail/subscription_hub.hpp>
 #include <interlock/patterns/detail/subscription_machine.hpp>
@@ -463,8 +464,10 @@ void carry_out_blocking(
         return report([&](auto& m, auto now, auto random) { m.written(std::move(version), now, random); });
     }
     case Kind::note:
-        return report([noted = run.events().note_consumer(run.consumer(), part.partition, action.after)](
-                          auto& m, auto, auto) { m.noted(noted); });
+        return report(
+            [noted = note_consumer(
+                 run.events(), ConsumerNote{run.consumer(), part.partition, action.after, action.goes_back})](
+                auto& m, auto, auto) { m.noted(noted); });
     case Kind::release:
         static_cast<void>(part.take_lease().release());
         return report([](auto& m, auto now, auto) { m.released(now); });

@@ -269,6 +269,27 @@ Outcome<void> Subscription<Events, Cursors>::edit(unsigned partition, F change) 
 }
 
 template <class Events, class Cursors>
+Outcome<void> Subscription<Events, Cursors>::put(unsigned partition, Position position) const
+{
+    auto const loaded = load(partition);
+    if (!loaded)
+        return loaded.failure();
+    if (*loaded && position < (*loaded)->value.position) {
+        auto keep = position;
+        for (auto const& parked : (*loaded)->value.parked)
+            keep = std::min<Position>(keep, parked.position - 1);
+        // First, or a trim would come between. A cursor that is beyond its log may be put back all the same.
+        auto noted = events().note_consumer_again(consumer(), partition, std::max<Position>(keep, 0));
+        if (!noted && noted.errc() != Errc::corrupt_state)
+            return noted;
+    }
+    return edit(partition, [&](Cursor& cursor) -> Outcome<void> {
+        cursor.position = position;
+        return success();
+    });
+}
+
+template <class Events, class Cursors>
 Outcome<void> Subscription<Events, Cursors>::resume_from(Key const& stream, std::int64_t further) const
 {
     return edit(partition_of(stream.bytes(), events().partitions()), [&](Cursor& cursor) -> Outcome<void> {

@@ -289,7 +289,7 @@ inline Outcome<void> EventLog::note_consumer(verb::NoteConsumer const& note)
     if (note.position > partition.last)
         return interlock::detail::position_beyond_log(note.position, partition.last);
     auto& known = partition.consumers[std::string(note.consumer)];
-    known = std::max(known, note.position);
+    known = note.goes_back ? note.position : std::max(known, note.position);
     return success();
 }
 

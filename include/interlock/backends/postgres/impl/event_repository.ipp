@@ -317,6 +317,7 @@ Outcome<void> BasicEventRepository<R>::carry_out(verb::NoteConsumer const& note,
     detail::Params params;
     params.text(std::string(note.consumer));
     params.number(note.position);
+    params.number(note.goes_back ? 1 : 0);
     auto reply = shared_->pool->execute(
         shared_->statements(note.partition).note, std::move(params), detail::Access::commit, until);
     if (!reply)

@@ -211,14 +211,17 @@ return {first and first[1] or '', last_of(KEYS[1])}
     return script;
 }
 
-/// KEYS: log, readers. ARGV: consumer, place. Returns 1, or the last place of the log, if that is before it.
+/// KEYS: log, readers. ARGV: consumer, place, '1' if that may be before the known one. Returns 1, or the last
+/// place of the log, if that is before it.
 inline Script const& note_consumer_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(locals_lua, places_lua, R"lua(
 local name, last = 'r:' .. ARGV[1], last_of(KEYS[1])
 if ARGV[2] > last then return last end
 local known = call('HGET', KEYS[2], name)
-if not known or known < ARGV[2] then call('HSET', KEYS[2], name, ARGV[2]) end
+if not known or known < ARGV[2] or (known ~= ARGV[2] and ARGV[3] == '1') then
+  call('HSET', KEYS[2], name, ARGV[2])
+end
 return 1
 )lua");
     return script;

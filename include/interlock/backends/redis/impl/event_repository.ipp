@@ -342,7 +342,7 @@ Outcome<void> BasicEventRepository<Runtime>::carry_out(
     auto exchange = shared_->client->execute(
         detail::evaluate(
             script, 2, shared_->of_log(note.partition, "log"), shared_->of_log(note.partition, "readers"),
-            note.consumer, detail::place_of(note.position)),
+            note.consumer, detail::place_of(note.position), note.goes_back ? 1 : 0),
         &script, Access::record, deadline);
     if (!exchange)
         return std::move(exchange).failure();

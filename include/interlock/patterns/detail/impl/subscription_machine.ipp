@@ -183,7 +183,10 @@ inline SubscriptionMachine::Action SubscriptionMachine::note(TimePoint now)
     noting_ = true;
     to_note_ = may_trim_;
     note_at_ = add(now, terms_.note_every);
-    return {.kind = Action::Kind::note, .after = to_note_};
+    // Whoever has the lease begins with what is stored: somebody may have put the cursor back.
+    Action action{.kind = Action::Kind::note, .after = to_note_};
+    action.goes_back = noted_ < 0;
+    return action;
 }
 
 /// A log that does not keep in mind what was read may trim what was not. Whatever the log was kept from is

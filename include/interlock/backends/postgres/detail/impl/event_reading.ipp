@@ -131,7 +131,8 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
         FROM {partitions} p WHERE p.partition = {partition}),
         il_n AS (INSERT INTO {consumers} AS c (consumer, partition, position)
         SELECT $1::text, {partition}, $2::bigint FROM il_l l WHERE $2::bigint <= l.last
-        ON CONFLICT (consumer, partition) DO UPDATE SET position = greatest(c.position, excluded.position)
+        ON CONFLICT (consumer, partition) DO UPDATE SET position = CASE WHEN $3::bigint = 1
+        THEN excluded.position ELSE greatest(c.position, excluded.position) END
         RETURNING 1) SELECT last, (SELECT count(*) FROM il_n) FROM il_l)");
     // Each statement has a snapshot of its own: a consumer who is noted meanwhile comes later than the trim.
     trim_mark = statement(R"(UPDATE {partitions} p SET trimmed = greatest(p.trimmed, least($1::bigint,
