@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// Shows states of two types in one transaction on a Redis server: an order and the stock that it takes from
-// change in one script, in two name spaces of one client. Needs: a Redis server, 7.0 or later, whose URL is
-// the argument; without one it says so and does nothing.
+// Shows states of two types and an event in one transaction on a Redis server: an order is made, the stock
+// that it takes from goes down, and the event says so, in one script, in two name spaces of one client.
+// Needs: a Redis server, 7.0 or later, whose URL is the argument; without one it says so and does nothing.
 // Run with: redis_order_and_stock redis://localhost
 
+#include <interlock/backends/redis/event_repository.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/interlock.hpp>
 
@@ -19,7 +20,7 @@ namespace il = interlock;
 struct Order {
     std::string id;
     int quantity = 0;
-    std::string state = "new";
+    std::string state{};
 };
 BOOST_DESCRIBE_STRUCT(Order, (), (id, quantity, state))
 
@@ -28,6 +29,13 @@ struct Stock {
     int quantity = 0;
 };
 BOOST_DESCRIBE_STRUCT(Stock, (), (sku, quantity))
+
+struct OrderCreated {
+    std::string sku;
+    int quantity = 0;
+    static constexpr il::EventType event{"order.created", 1};
+};
+BOOST_DESCRIBE_STRUCT(OrderCreated, (), (sku, quantity))
 
 struct SoldOut {};
 
@@ -45,35 +53,41 @@ int main(int argc, char** argv)
     }
     // #region joint
     il::redis::Client const client{argv[1]};
-    il::redis::StateRepository<Order> const orders{client, {.name_space = "examples.orders"}};
+    il::redis::EventRepository const events{client, {.name_space = "examples.orders"}};
+    il::redis::StateRepository<Order> const orders{
+        client, {.name_space = "examples.orders", .events = events}};
     il::redis::StateRepository<Stock> const stock{client, {.name_space = "examples.stock"}};
-    il::TransactionService const shop{il::OptimisticVersioning{}, il::JointRepository{orders, stock}};
+    il::TransactionService const shop{
+        il::OptimisticVersioning{.missing = il::Missing::create}, il::JointRepository{orders, stock}};
+
+    auto const create = [&](Order const& wanted, std::string const& sku) {
+        return shop.do_in_transaction(
+            il::OperationId{"create-" + wanted.id}, il::keys(il::in(orders, wanted), il::in(stock, sku)),
+            [](Order& order, Stock& s, il::Recorder& record) {
+                if (s.quantity < order.quantity)
+                    throw SoldOut{};  // no order, no event, and the stock as it was
+                order.state = "created";
+                record(OrderCreated{s.sku, order.quantity});  // in the stream of the first state, the order
+                return s.quantity -= order.quantity;
+            });
+    };
     // #endregion joint
 
     // Names of this run, since the server keeps what it is given.
     auto const run = fmt::format("{:016x}", il::SystemRuntime::random_bits());
     stock.insert({run, 3}).value();
-    orders.insert({run + "-1", 2}).value();
-    orders.insert({run + "-2", 2}).value();
-
-    auto const take = [&](std::string const& id) {
-        return shop.do_in_transaction(
-            il::OperationId{"take-" + id}, il::keys(il::in(orders, id), il::in(stock, run)),
-            [](Order& order, Stock& s) {
-                if (s.quantity < order.quantity)
-                    throw SoldOut{};  // both are left as they were
-                order.state = "taken";
-                return s.quantity -= order.quantity;
-            });
-    };
-    check(take(run + "-1") == 1);
-    check(take(run + "-1") == 1);  // once more, as after a lost reply: the first one's answer
+    check(create({run + "-1", 2}, run) == 1);
+    check(create({run + "-1", 2}, run) == 1);  // once more, as after a lost reply: the first one's answer
     try {
-        take(run + "-2");
+        create({run + "-2", 2}, run);
         check(false);
     } catch (SoldOut const&) {
     }
-    check(orders.load(run + "-2").value().value.state == "new");
+    check(orders.load(run + "-1").value().value.state == "created");
+    check(orders.load(run + "-2").errc() == il::Errc::not_found);
     check(stock.load(run).value().value.quantity == 1);
-    fmt::print("one order was taken, one was not, and one piece is left\n");
+    auto const told = events.read_stream(il::Key{run + "-1"}).value();
+    check(told.size() == 1 && told[0].as<OrderCreated>().value().quantity == 2);
+    check(events.read_stream(il::Key{run + "-2"}).value().empty());
+    fmt::print("one order was created and told of, one was not, and one piece is left\n");
 }

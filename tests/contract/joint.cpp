@@ -16,10 +16,11 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/describe/class.hpp>
 
 #include "contract/backends.hpp"
+#include "contract/joint_shop.hpp"
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 #include "support/threads.hpp"
 
 #include <algorithm>
@@ -32,60 +33,26 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #ifdef INTERLOCK_TESTS_CONTRACT_JOINT
 
 namespace contract {
 namespace {
 
-namespace joint {
+namespace joint_laws {
 
 namespace asio = boost::asio;
 using namespace interlock;
 using namespace std::chrono_literals;
+using contract::joint::Shop;
 using interlock_test::Account;
 
-struct Bought {
-    int left{0};
-    static constexpr EventType event{"joint.bought", 1};
-};
-BOOST_DESCRIBE_STRUCT(Bought, (), (left))
-
-/// A shop's goods and its customers' accounts, and a service on both.
-template <class Backend>
-struct Shop {
-    Backend backend;
-    decltype(backend.template states<Stock>()) stock{backend.template states<Stock>()};
-    decltype(backend.template states<Account>()) accounts{backend.template states<Account>()};
-    decltype(backend.template other_states<Stock>()) other_stock{backend.template other_states<Stock>()};
-    decltype(backend.template other_states<Account>()) other_accounts{
-        backend.template other_states<Account>()};
-
-    Shop()
-    {
-        static_cast<void>(stock.insert(Stock{"sku-1", 10}).value());
-        static_cast<void>(accounts.insert(Account{1, 100, ""}).value());
-    }
-    auto service(OptimisticVersioning policy = {}) const
-    {
-        return TransactionService{policy, JointRepository{stock, accounts}};
-    }
-    /// Through the other client, which names them in the other order.
-    auto other_service() const
-    {
-        return TransactionService{OptimisticVersioning{}, JointRepository{other_accounts, other_stock}};
-    }
-    auto both() const { return keys(in(stock, "sku-1"), in(accounts, 1)); }
-    auto both_of_other() const { return keys(in(other_accounts, 1), in(other_stock, "sku-1")); }
-    int left() const { return stock.load("sku-1").value().value.quantity; }
-    std::int64_t balance() const { return accounts.load(1).value().value.balance; }
-};
-
-}  // namespace joint
+}  // namespace joint_laws
 
 TEMPLATE_LIST_TEST_CASE("States of two types change together", "[joint]", JointBackends)
 {
-    using namespace joint;
+    using namespace joint_laws;
     Shop<TestType> const shop;
     auto const service = shop.service();
     int const left = service.do_in_transaction(shop.both(), [](Stock& stock, Account& account) {
@@ -147,19 +114,20 @@ TEMPLATE_LIST_TEST_CASE("States of two types change together", "[joint]", JointB
 TEMPLATE_LIST_TEST_CASE(
     "A change of either state by another client makes both run again", "[joint]", JointBackends)
 {
-    using namespace joint;
+    using namespace joint_laws;
     Shop<TestType> const shop;
     bool const changes_stock = GENERATE(true, false);
     int runs = 0;
     shop.service().do_in_transaction(shop.both(), [&](Stock& stock, Account& account) {
-        if (++runs == 1) {
-            TransactionService const stocks{OptimisticVersioning{}, shop.other_stock};
-            TransactionService const accounts{OptimisticVersioning{}, shop.other_accounts};
-            if (changes_stock)
-                stocks.do_in_transaction("sku-1", [](Stock& other) { other.quantity += 100; });
-            else
-                accounts.do_in_transaction(1, [](Account& other) { other.balance += 100; });
-        }
+        if (++runs == 1)
+            interlock_test::run_threads(1, [&](auto) {
+                TransactionService const stocks{OptimisticVersioning{}, shop.other_stock};
+                TransactionService const accounts{OptimisticVersioning{}, shop.other_accounts};
+                if (changes_stock)
+                    stocks.do_in_transaction("sku-1", [](Stock& other) { other.quantity += 100; });
+                else
+                    accounts.do_in_transaction(1, [](Account& other) { other.balance += 100; });
+            });
         // What is only read counts as well: the other one is written.
         if (changes_stock)
             account.balance = stock.quantity;
@@ -177,8 +145,10 @@ TEMPLATE_LIST_TEST_CASE(
             shop.service({.max_attempts = 1})
                 .try_do_in_transaction(shop.both(), [&](Stock& stock, Account& account) {
                     if (!std::exchange(once, true))
-                        shop.other_service().do_in_transaction(
-                            in(shop.other_accounts, 1), [](Account& other) { other.balance = 1; });
+                        interlock_test::run_threads(1, [&](auto) {
+                            shop.other_service().do_in_transaction(
+                                in(shop.other_accounts, 1), [](Account& other) { other.balance = 1; });
+                        });
                     stock.quantity = 0;
                     account.balance = 0;
                 });
@@ -190,7 +160,7 @@ TEMPLATE_LIST_TEST_CASE(
 
 TEMPLATE_LIST_TEST_CASE("One operation id has one effect on both states", "[joint]", JointBackends)
 {
-    using namespace joint;
+    using namespace joint_laws;
     Shop<TestType> const shop;
     OperationId const id{"order-1"};
     auto const buy = [](Stock& stock, Account& account) {
@@ -231,7 +201,7 @@ TEMPLATE_LIST_TEST_CASE("One operation id has one effect on both states", "[join
 
 TEMPLATE_LIST_TEST_CASE("A state of two types that is missing", "[joint]", JointBackends)
 {
-    using namespace joint;
+    using namespace joint_laws;
     Shop<TestType> const shop;
     auto const missing = keys(in(shop.stock, "sku-1"), in(shop.accounts, 2));
     auto const buy = [](Stock& stock, Account& account) {
@@ -277,7 +247,7 @@ TEMPLATE_LIST_TEST_CASE("A state of two types that is missing", "[joint]", Joint
 
 TEMPLATE_LIST_TEST_CASE("Nothing is lost between two types under contention", "[joint]", JointBackends)
 {
-    using namespace joint;
+    using namespace joint_laws;
     Shop<TestType> const shop;
     auto const service = shop.service();
     auto const other = shop.other_service();
@@ -301,7 +271,7 @@ TEMPLATE_LIST_TEST_CASE("Nothing is lost between two types under contention", "[
 
 TEMPLATE_LIST_TEST_CASE("Leases on states of two types", "[joint]", JointBackends)
 {
-    using namespace joint;
+    using namespace joint_laws;
     Shop<TestType> const shop;
     TransactionService const service{SetNxLock{}, JointRepository{shop.stock, shop.accounts}};
     TransactionService const other{SetNxLock{}, JointRepository{shop.other_accounts, shop.other_stock}};
@@ -392,7 +362,7 @@ TEMPLATE_LIST_TEST_CASE("Leases on states of two types", "[joint]", JointBackend
 
 TEMPLATE_LIST_TEST_CASE("Row locks on states of two types", "[joint]", JointBackends)
 {
-    using namespace joint;
+    using namespace joint_laws;
     Shop<TestType> const shop;
     using Both = JointRepository<decltype(shop.stock), decltype(shop.accounts)>;
     STATIC_REQUIRE(RowLockingRepository<Both> == TestType::row_locks);
@@ -432,10 +402,12 @@ TEMPLATE_LIST_TEST_CASE("Row locks on states of two types", "[joint]", JointBack
                 PessimisticRowLock{.wait = Wait::no}, Both{shop.stock, shop.accounts}};
             std::thread waits;
             accounts.do_in_transaction(1, [&](Account& account) {
-                CHECK(hasty.try_do_in_transaction(shop.both(), buy).errc() == Errc::lock_busy);
-                CHECK(
-                    service.try_do_in_transaction(shop.both(), buy, {.deadline = 100ms}).errc() ==
-                    Errc::deadline_exceeded);
+                interlock_test::run_threads(1, [&](auto) {
+                    CHECK(hasty.try_do_in_transaction(shop.both(), buy).errc() == Errc::lock_busy);
+                    CHECK(
+                        service.try_do_in_transaction(shop.both(), buy, {.deadline = 100ms}).errc() ==
+                        Errc::deadline_exceeded);
+                });
                 waits = std::thread{[&] { service.do_in_transaction(shop.both(), buy, {.deadline = 60s}); }};
                 std::this_thread::sleep_for(20ms);
                 account.balance = 50;
@@ -532,7 +504,7 @@ TEMPLATE_LIST_TEST_CASE("Row locks on states of two types", "[joint]", JointBack
 
 TEMPLATE_LIST_TEST_CASE("Asynchronous calls change states of two types", "[joint]", JointBackends)
 {
-    using namespace joint;
+    using namespace joint_laws;
     Shop<TestType> const shop;
     auto const service = shop.service();
     auto const both = shop.both();
@@ -578,50 +550,114 @@ TEMPLATE_LIST_TEST_CASE("Asynchronous calls change states of two types", "[joint
     CHECK(shop.balance() == 99);
 }
 
-TEMPLATE_LIST_TEST_CASE(
-    "Events of two types are stored with their commit, or not at all", "[joint]", JointBackends)
+namespace joint_laws {
+
+/// What calls within operations come to that name a state which the operation works on.
+template <class Backend, class Policy>
+void check_nested_calls(Shop<Backend> const& shop, Policy policy)
 {
-    using namespace joint;
-    Shop<TestType> const shop;
-    using Both = JointRepository<decltype(shop.stock), decltype(shop.accounts)>;
-    STATIC_REQUIRE(RecordingRepository<Both> == TestType::has_events);
-    if constexpr (TestType::has_events) {
-        auto const log = shop.backend.events();
-        auto const said = [&](Key const& stream) { return log.read_stream(stream).value().size(); };
-        Key const of_account{KeyTraits<std::int64_t>::encode(1)};
-        auto const buy = [](Stock& stock, Account& account, Recorder& record) {
-            --account.balance;
-            record(Bought{--stock.quantity}, 1);
-            record(Bought{stock.quantity});
-        };
-        shop.service().do_in_transaction(shop.both(), buy);
-        CHECK(said(Key{"sku-1"}) == 1);
-        CHECK(said(of_account) == 1);
-        CHECK_THROWS_AS(
-            shop.service().do_in_transaction(
-                shop.both(),
-                [&](Stock& s, Account& a, Recorder& record) {
-                    buy(s, a, record);
-                    throw std::runtime_error("no");
-                }),
-            std::runtime_error);
-        int runs = 0;
-        shop.service().do_in_transaction(shop.both(), [&](Stock& s, Account& a, Recorder& record) {
-            if (++runs == 1)  // the second table has moved when both are committed
-                shop.other_service().do_in_transaction(
-                    in(shop.other_accounts, 1), [](Account& other) { other.balance = 50; });
-            buy(s, a, record);
+    TransactionService const both{policy, JointRepository{shop.stock, shop.accounts}};
+    TransactionService const both_again{policy, JointRepository{shop.other_accounts, shop.other_stock}};
+    TransactionService const accounts{policy, shop.other_accounts};
+    CallOptions const long_enough{.deadline = 10s};
+    auto const balance = [](Account& account) { account.balance = 0; };
+    auto const balance_and_stock = [](Account& account, Stock&) { account.balance = 0; };
+    std::vector<Errc> nested;
+    both.do_in_transaction(shop.both(), [&](Stock&, Account&) {
+        nested.push_back(accounts.try_do_in_transaction(1, balance, long_enough).errc());
+        nested.push_back(
+            both_again.try_do_in_transaction(in(shop.other_accounts, 1), balance, long_enough).errc());
+        nested.push_back(
+            both_again.try_do_in_transaction(shop.both_of_other(), balance_and_stock, long_enough).errc());
+        nested.push_back(both.try_do_in_transaction(in(shop.accounts, 1), balance, long_enough).errc());
+    });
+    accounts.do_in_transaction(1, [&](Account&) {
+        nested.push_back(both.try_do_in_transaction(in(shop.accounts, 1), balance, long_enough).errc());
+        // Around another one.
+        both.do_in_transaction(in(shop.stock, "sku-1"), [&](Stock&) {
+            nested.push_back(
+                both_again.try_do_in_transaction(shop.both_of_other(), balance_and_stock, long_enough)
+                    .errc());
         });
-        CHECK(runs == 2);
-        CHECK(said(Key{"sku-1"}) == 2);
-        CHECK(said(of_account) == 2);
-        CHECK(shop.balance() == 49);
+    });
+    CHECK(nested == std::vector(6, Errc::would_deadlock));
+    CHECK(shop.balance() == 100);
+    CHECK(shop.left() == 10);
+}
+
+}  // namespace joint_laws
+
+TEMPLATE_LIST_TEST_CASE(
+    "A call within an operation that asks for a state of it is refused at once", "[joint]", JointBackends)
+{
+    using namespace joint_laws;
+    Shop<TestType> const shop;
+    SECTION("optimistic")
+    {
+        check_nested_calls(shop, OptimisticVersioning{});
+    }
+    SECTION("leases, and the lock itself")
+    {
+        check_nested_calls(shop, SetNxLock{});
+        LockStateService const locks{shop.other_accounts};
+        TransactionService const service{SetNxLock{}, JointRepository{shop.stock, shop.accounts}};
+        auto const asked = service.do_in_transaction(shop.both(), [&](Stock&, Account&) {
+            return interlock_test::error_thrown_by(
+                [&] { static_cast<void>(locks.acquire(1, {.deadline = 10s})); });
+        });
+        CHECK(asked == Errc::would_deadlock);
+    }
+    if constexpr (TestType::row_locks)
+        SECTION("row locks")
+        {
+            check_nested_calls(shop, PessimisticRowLock{});
+        }
+    SECTION("of an asynchronous operation by its context")
+    {
+        auto const service = shop.service();
+        auto const both = shop.both();
+        TransactionService const accounts{OptimisticVersioning{}, shop.other_accounts};
+        asio::io_context context;
+        std::optional<Errc> nested;
+        auto const run = [&]() -> asio::awaitable<void> {
+            auto const balance = [](Account& account) { account.balance = 0; };
+            auto const operation = [&](Stock&, Account&, TransactionContext& own) -> asio::awaitable<void> {
+                CallOptions const within{.within = &own};
+                auto const outcome =
+                    co_await accounts.async_try_do_in_transaction(1, balance, within, asio::use_awaitable);
+                nested = outcome.errc();
+            };
+            co_await service.async_do_in_transaction(both, operation, asio::use_awaitable);
+        };
+        asio::co_spawn(context, run, asio::detached);
+        auto const work = asio::make_work_guard(context);
+        while (!nested)
+            context.run_one();
+        CHECK(*nested == Errc::would_deadlock);
+    }
+    SECTION("and another state of either repository is no such call")
+    {
+        static_cast<void>(shop.accounts.insert(Account{2, 0, ""}).value());
+        std::string const same_bytes{KeyTraits<std::int64_t>::encode(1)};
+        bool const takes_any_bytes = shop.stock.insert(Stock{same_bytes, 0}).errc() == Errc::ok;
+        TransactionService const leased{SetNxLock{}, JointRepository{shop.stock, shop.accounts}};
+        TransactionService const accounts{SetNxLock{}, shop.other_accounts};
+        leased.do_in_transaction(shop.both(), [&](Stock&, Account& from) {
+            accounts.do_in_transaction(2, [&](Account& to) { to.balance += 10; });
+            if (takes_any_bytes)
+                leased.do_in_transaction(in(shop.stock, same_bytes), [](Stock& stock) { ++stock.quantity; });
+            from.balance -= 10;
+        });
+        CHECK(shop.balance() == 90);
+        CHECK(shop.accounts.load(2).value().value.balance == 10);
+        if (takes_any_bytes)
+            CHECK(shop.stock.load(same_bytes).value().value.quantity == 1);
     }
 }
 
 TEMPLATE_LIST_TEST_CASE("What can not be joined is refused in words", "[joint]", JointBackends)
 {
-    using namespace joint;
+    using namespace joint_laws;
     Shop<TestType> const shop;
     auto const buy = [](Stock& stock, Account& account) {
         stock.quantity = 0;

@@ -22,8 +22,10 @@
 #include <interlock/core/operation_id.hpp>
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <stop_token>
+#include <string_view>
 
 namespace interlock {
 inline namespace v0 {
@@ -81,6 +83,28 @@ protected:
     ~LossSource() = default;
 };
 
+/// Knows which repository a key belongs to in one that is made of several, so that a call on one of these is
+/// known to ask for what an operation on the whole works on, and the other way round. A `JointRepository` has
+/// one; an operation asks its `TransactionContext`.
+class KeyPlaces {
+public:
+    /// A key, and the `identity()` of the repository that it is one of.
+    struct Place {
+        void const* store;
+        std::string_view key;
+    };
+    /// Where `key` of the whole stands; it points into `key`.
+    virtual Place place_of_key(Key const& key) const noexcept = 0;
+    /// What the whole calls it; nothing: it stands in none of the repositories.
+    virtual std::optional<Key> key_at(Place const& place) const = 0;
+
+protected:
+    KeyPlaces() = default;
+    KeyPlaces(KeyPlaces const&) = default;
+    KeyPlaces& operator=(KeyPlaces const&) = default;
+    ~KeyPlaces() = default;
+};
+
 /// One call of `do_in_transaction`, as the operation sees it. An operation that wants the context takes it as
 /// its last parameter: `[](Stock& s, interlock::TransactionContext& context) {...}`.
 ///
@@ -124,16 +148,9 @@ public:
         return nullptr;
     }
 
-    /// Whether this operation, or one around it, works on `key` of the store whose `identity()` is `store`.
-    bool holds(void const* store, Key const& key) const noexcept
-    {
-        for (auto const* c = this; c != nullptr; c = c->outer_)
-            if (c->store_ == store)
-                for (auto const& k : c->keys_)
-                    if (k == key)
-                        return true;
-        return false;
-    }
+    /// Whether this operation, or one around it, works on `key` of the store whose `identity()` is `store`,
+    /// by itself or among states of several repositories.
+    bool holds(void const* store, Key const& key) const noexcept { return holds({store, key.bytes()}); }
 
     /// The keys of the states that the call works on, in the order in which the call named them.
     std::span<Key const> keys() const noexcept { return keys_; }
@@ -141,11 +158,30 @@ public:
 private:
     friend class ContextAccess;
 
+    bool holds(KeyPlaces::Place const& asked) const noexcept
+    {
+        for (auto const* c = this; c != nullptr; c = c->outer_)
+            if (c->places_ != nullptr || c->store_ == asked.store)
+                for (auto const& key : c->keys_) {
+                    auto const place = c->store_ == asked.store ? KeyPlaces::Place{asked.store, key.bytes()}
+                                                                : c->places_->place_of_key(key);
+                    if (place.store == asked.store && place.key == asked.key)
+                        return true;
+                }
+        return false;
+    }
+    /// Where a key of this call stands.
+    KeyPlaces::Place place_of(Key const& key) const noexcept
+    {
+        return places_ != nullptr ? places_->place_of_key(key) : KeyPlaces::Place{store_, key.bytes()};
+    }
+
     void const* store_;  // its identity
     std::span<Key const> keys_;
     TimePoint deadline_;
     TransactionContext const* outer_{nullptr};  // of the operation that made this call
     OperationId const* operation_id_{nullptr};
+    KeyPlaces const* places_{nullptr};           // of a store that is made of several
     Fence const* fences_{nullptr};               // of the locks, for each key; set by a policy with locks
     LossSource* loss_{nullptr};                  // set by a policy with leases
     IdempotentRequest const* request_{nullptr};  // for an idempotent policy

@@ -129,7 +129,13 @@ struct JointMemory {
     interlock::memory::EventRepository log;
     interlock::memory::StateRepository<Stock> stock{{.events = log}};
     interlock::memory::StateRepository<interlock_test::Account> accounts{{.events = log}};
-    auto events() const { return log; }
+    interlock::memory::IdempotencyStore keys;
+    template <class T>
+    auto events_of() const
+    {
+        return log;
+    }
+    auto idempotency_store() const { return keys; }
     template <class T>
     auto states() const
     {

@@ -124,7 +124,12 @@ struct JointPostgres {
              .key = stock ? "sku" : "id",
              .events = interlock::postgres::EventRepository{of, {.writer = "contract"}}}};
     }
-    auto events() const { return log; }
+    template <class T>
+    auto events_of() const
+    {
+        return log;
+    }
+    auto idempotency_store() const { return interlock::postgres::IdempotencyStore{pool}; }
     template <class T>
     auto states() const
     {

@@ -114,19 +114,41 @@ struct ErasedRedisEvents : RedisEvents<1> {
 using RecordingBackends = std::tuple<RedisEvents<1>>;
 using EventBackends = std::tuple<RedisEvents<1>, RedisEvents<3>, ErasedRedisEvents>;
 
-/// Two name spaces whose states change together.
+/// Two name spaces whose states change together, with a log in each.
 struct JointRedis {
     static constexpr bool has_elsewhere = true;
     static constexpr bool row_locks = false;
-    static constexpr bool has_events = false;
+    static constexpr bool has_events = true;
     std::string name_space{interlock_test::fresh_name_space()};
     interlock::redis::Client client{interlock_test::redis_server().options()};
     interlock::redis::Client other{interlock_test::redis_server().options()};
     template <class T>
+    static constexpr std::size_t shards = std::is_same_v<T, Stock> ? 1 : 2;
+    template <class T>
+    std::string name_of() const
+    {
+        return (std::is_same_v<T, Stock> ? "stock." : "accounts.") + name_space;
+    }
+    template <class T>
+    auto log_by(interlock::redis::Client const& of) const
+    {
+        return interlock::redis::EventRepository{
+            of, {.name_space = name_of<T>(), .shards = shards<T>, .writer = "contract"}};
+    }
+    template <class T>
     auto states_by(interlock::redis::Client const& of) const
     {
         return interlock::redis::StateRepository<T>{
-            of, {.name_space = (std::is_same_v<T, Stock> ? "stock." : "accounts.") + name_space}};
+            of, {.name_space = name_of<T>(), .shards = shards<T>, .events = log_by<T>(of)}};
+    }
+    template <class T>
+    auto events_of() const
+    {
+        return log_by<T>(client);
+    }
+    auto idempotency_store() const
+    {
+        return interlock::redis::IdempotencyStore{client, {.name_space = "keys." + name_space}};
     }
     template <class T>
     auto states() const

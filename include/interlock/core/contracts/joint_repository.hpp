@@ -22,6 +22,7 @@
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/state_traits.hpp>
+#include <interlock/core/transaction_context.hpp>
 #include <interlock/fwd.hpp>
 
 #include <cstdint>
@@ -83,20 +84,24 @@ KeyIn<R> in(R const& repository, A const& key)
 /// any of them (laws P3 and P5). An operation id has one record for all of them (P4). It belongs to the
 /// smallest key of the repository that comes first by name (of the table, the name space), whatever order
 /// this program names them in.
+/// What the operation records is appended in that same step, as often as the changes are made, to the stream
+/// of the state that it is about, in the log that the options of that state's repository name.
 /// **Does not guarantee.** Anything between repositories of different stores: what those would need is in
 /// `patterns/relay.hpp`. A store without a commit of several repositories does not compile here; the note
 /// names the missing `joint_store`.
 /// **Outcomes.** Those of the policy and of the store. `misconfigured`, by every call, and nothing is
 /// written: the repositories can not be committed together (two servers, two clients), one of them is there
-/// twice, or a call names a state in a repository that is none of these. A key of more than 509 bytes is
+/// twice (or two have one table or name space), a call names a state in a repository that is none of these,
+/// or an operation records an event of a state whose repository names no log. A key of more than 509 bytes is
 /// `invalid_argument`. Keys in messages, and in `TransactionContext::keys()`, have a mark of their repository
 /// in front, as in `2b:sku-1`.
 /// **Locks.** `PessimisticRowLock`, where the store has row locks, and `SetNxLock` take for each state the
 /// lock that its own repository has for it, in an order that is the same in every program, so that whoever
 /// locks one of the states through its own repository excludes this call as well. Leases guard the commit by
 /// the fences of all of them: one that was lost, and nothing is written (`fenced_out`, law P1). An operation
-/// that asks for the lock of one of its states once more, through the repository itself, waits for its own
-/// call until the deadline.
+/// that makes a call on one of its states, through the repository itself or another joint one, gets
+/// `would_deadlock` at once, under every policy; so does one on the repository that names the state by a
+/// joint one.
 /// **Lifetimes.** A shared handle, which keeps handles of its repositories. **Thread safety.** Everything:
 /// safe. **Cost.** One round trip for each state that is loaded, one after the other, and one for the commit.
 /// Under `SetNxLock` a lock comes with its state in that trip, and goes in one more. On PostgreSQL one trip
@@ -129,6 +134,8 @@ public:
     decltype(auto) runtime() const noexcept { return this->first().runtime(); }
     /// Equal for copies of this handle.
     void const* identity() const noexcept { return this->shared_.get(); }
+    /// Which repository a key with its mark belongs to. Lives as long as any copy of this handle.
+    KeyPlaces const* key_places() const noexcept { return this->shared_.get(); }
     /// Whose threads make the blocking calls of asynchronous callers: those of the first repository, however
     /// many joint ones there are.
     void const* threads_owner() const noexcept

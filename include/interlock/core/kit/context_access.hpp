@@ -22,7 +22,10 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/transaction_context.hpp>
 
+#include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace interlock {
@@ -60,14 +63,27 @@ public:
         return context.tries_once_ ? Wait::no : wait;
     }
 
-    /// The keys in the store `store` of the operation, and of those around it.
-    static std::vector<Key> keys_around(TransactionContext const& context, void const* store)
+    /// The keys in the store `store` of the operation, and of those around it. `places`: that store is made
+    /// of several, else null.
+    static std::vector<Key> keys_around(
+        TransactionContext const& context, void const* store, KeyPlaces const* places = nullptr)
     {
         std::vector<Key> keys;
         for (auto const* c = &context; c != nullptr; c = c->outer_)
-            if (c->store_ == store)
-                keys.insert(keys.end(), c->keys_.begin(), c->keys_.end());
+            for (auto const& key : c->keys_) {
+                auto const place = c->place_of(key);
+                if (place.store == store)
+                    keys.emplace_back(std::string(place.key));
+                else if (auto known = places != nullptr ? places->key_at(place) : std::nullopt)
+                    keys.push_back(*std::move(known));
+            }
         return keys;
+    }
+    /// Whether `context`, or an operation around it, works on `key` of the call of `inner`.
+    static bool holds(
+        TransactionContext const& context, TransactionContext const& inner, Key const& key) noexcept
+    {
+        return context.holds(inner.place_of(key));
     }
     /// The operation that made this call; null: none.
     static TransactionContext const* outer(TransactionContext const& context) noexcept
@@ -76,6 +92,21 @@ public:
     }
 
     // For the driver.
+    /// The store of the call is `repository`, which may be made of several.
+    template <class R>
+    static void set_places_of(TransactionContext& context, R const& repository) noexcept
+    {
+        context.places_ = key_places_of(repository);
+    }
+    /// Null: it is not made of several.
+    template <class R>
+    static KeyPlaces const* key_places_of([[maybe_unused]] R const& repository) noexcept
+    {
+        if constexpr (requires { repository.key_places(); })
+            return repository.key_places();
+        else
+            return nullptr;
+    }
     static void set_tries_once(TransactionContext& context) noexcept { context.tries_once_ = true; }
     static void set_attempt(TransactionContext& context, int attempt) noexcept { context.attempt_ = attempt; }
     static void set_operation_id(TransactionContext& context, OperationId const* id) noexcept

@@ -44,7 +44,7 @@ std::optional<Failure> names_outer_key(
     if constexpr (CarriesOut<R, verb::FindSameKeys>) {
         if (outer == nullptr)
             return std::nullopt;
-        auto all = ContextAccess::keys_around(*outer, store.identity());
+        auto all = ContextAccess::keys_around(*outer, store.identity(), ContextAccess::key_places_of(store));
         auto const around = all.size();
         if (around == 0)
             return std::nullopt;

@@ -79,8 +79,13 @@ public:
                 std::vector<std::string> own;
                 own.reserve(keys.size());
                 for (std::size_t i = 0; i < keys.size(); ++i)
-                    if (T const* const loaded = state(i))
-                        own.push_back(KeyTraits<K>::encode(StateTraits<T>::key(*loaded)));
+                    if (T const* const loaded = state(i)) {
+                        auto const said = StateTraits<T>::key(*loaded);
+                        if constexpr (requires { said.whole; })
+                            if (!said.whole)  // of a joint repository: the state does not say its key
+                                continue;
+                        own.push_back(KeyTraits<K>::encode(said));
+                    }
                 std::sort(own.begin(), own.end());
                 if (std::adjacent_find(own.begin(), own.end()) != own.end())
                     return named_twice(store, keys, deadline);

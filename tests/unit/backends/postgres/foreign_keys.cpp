@@ -6,6 +6,7 @@
 // How it works: a table for each type of key has one row. Everything is asked for by two spellings.
 
 #include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
@@ -537,6 +538,51 @@ std::vector<Spelled> const& cut_keys()
         };
     }();
     return all;
+}
+
+TEST_CASE(
+    "two spellings of one row in a call on several tables are refused, and so is a call within it",
+    "[postgres][foreign_keys][joint]")
+{
+    auto const& key = spellings()[0];
+    auto const pool = fresh_pool();
+    auto const table = table_of(pool, key);
+    auto const boxes = pool.options().name_space + "_boxes";
+    sql(
+        {"CREATE TABLE " + boxes + " (LIKE " + table + " INCLUDING ALL)",
+         "INSERT INTO " + boxes + " (id) VALUES ('" + key.one + "')"});
+    postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "id"}};
+    postgres::StateRepository<Part> const other{pool, {.table = boxes, .key = "id"}};
+    JointRepository const both{other, parts};
+    auto const check = [&](auto const& policy, char const* name) {
+        INFO(name);
+        TransactionService const service{policy, both};
+        TransactionService const alone{policy, parts};
+        auto const started = std::chrono::steady_clock::now();
+        auto const three = [](Part& a, Part& b, Part& c) { a.n += ++b.n + ++c.n; };
+        auto const add = [](Part& part) { ++part.n; };
+        auto const twice = service.try_do_in_transaction(
+            keys(in(parts, key.one), in(other, key.one), in(parts, key.other)), three);
+        CHECK(twice.errc() == Errc::invalid_argument);
+        CHECK(twice.failure().message().find("named twice") != std::string::npos);
+        std::vector<Errc> nested;
+        CHECK(service.try_do_in_transaction(in(parts, key.one), [&](Part&) {
+            nested.push_back(alone.try_do_in_transaction(key.other, add).errc());
+            nested.push_back(service.try_do_in_transaction(in(parts, key.other), add).errc());
+            nested.push_back(service.try_do_in_transaction(in(other, key.other), add).errc());
+        }));
+        CHECK(alone.try_do_in_transaction(key.other, [&](Part&) {
+            nested.push_back(service.try_do_in_transaction(in(parts, key.one), add).errc());
+        }));
+        auto const would = Errc::would_deadlock;
+        CHECK(nested == std::vector{would, would, Errc::ok, would});
+        CHECK(std::chrono::steady_clock::now() - started < 20s);  // a call's own deadline is 30 s
+    };
+    check(OptimisticVersioning{}, "optimistic");
+    check(SetNxLock{}, "lease");
+    check(PessimisticRowLock{}, "row lock");
+    CHECK(parts.load(key.one).value().value.n == 0);
+    CHECK(other.load(key.one).value().value.n == 3);
 }
 
 TEST_CASE("a key that its column would cut or round names no row", "[postgres][foreign_keys]")

@@ -6,6 +6,7 @@
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/event_repository.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -37,6 +38,7 @@ namespace redis_event_faults_test {
 using namespace interlock;
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
+using interlock_test::Account;
 using interlock_test::CountingWaiter;
 using interlock_test::CuttingProxy;
 using interlock_test::eventually;
@@ -250,6 +252,71 @@ TEST_CASE(
     before = here.count();
     service.do_in_transaction("x", sell);
     CHECK(here.count() == before);
+}
+
+// ---- Two logs
+
+TEST_CASE("events of two types are stored in both logs or in none", "[redis][events][joint]")
+{
+    auto const options = redis_options();
+    auto const shop = options.name_space + ".shop";
+    auto const bank = options.name_space + ".bank";
+    redis::Client const client{options};
+    redis::EventRepository const sold{client, {.name_space = shop}};
+    redis::EventRepository const paid{client, {.name_space = bank, .max_events = 1}};
+    Repository const stock{client, {.name_space = shop, .events = sold}};
+    redis::StateRepository<Account> const accounts{client, {.name_space = bank, .events = paid}};
+    stock.insert(Stock{"x", 10}).value();
+    accounts.insert(Account{1, 100, ""}).value();
+    auto const both = keys(in(stock, "x"), in(accounts, 1));
+    auto const sell_and_pay = [](Stock& s, Account& account, Recorder& record) {
+        record(Sold{"paid", static_cast<int>(--account.balance)}, 1);
+        sell(s, record);
+    };
+    TransactionService const service{OptimisticVersioning{}, JointRepository{stock, accounts}};
+    service.do_in_transaction(both, sell_and_pay);
+    auto const nothing_more = [&] {
+        CHECK(stock.load("x").value().value.quantity == 9);
+        CHECK(accounts.load(1).value().value.balance == 99);
+        CHECK(all_of(sold).size() == 1);
+    };
+    nothing_more();
+    CHECK(all_of(paid).size() == 1);
+    SECTION("when one of them is full")
+    {
+        auto const full = service.try_do_in_transaction(both, sell_and_pay);
+        CHECK(full.errc() == Errc::overloaded);
+        nothing_more();
+        CHECK(all_of(paid).size() == 1);
+        // With an operation id there is no record of it, either.
+        OperationId const id{"later"};
+        CHECK(service.try_do_in_transaction(id, both, sell_and_pay).errc() == Errc::overloaded);
+        paid.trim(0, all_of(paid)[0].position + 1).value();
+        service.do_in_transaction(id, both, sell_and_pay);
+        service.do_in_transaction(id, both, sell_and_pay);
+        CHECK(all_of(sold).size() == 2);
+        CHECK(all_of(paid).size() == 1);
+    }
+    SECTION("when something else has the name of one")
+    {
+        auto const log = "v1:{" + bank + ".0}:log";
+        redis_server().command({"DEL", log});
+        redis_server().command({"SET", log, "no log"});
+        CHECK(service.try_do_in_transaction(both, sell_and_pay).errc() == Errc::corrupt_state);
+        nothing_more();
+    }
+    SECTION("when one of the repositories names none")
+    {
+        redis::StateRepository<Account> const silent{client, {.name_space = bank}};
+        TransactionService const half{OptimisticVersioning{}, JointRepository{stock, silent}};
+        auto const refused = half.try_do_in_transaction(keys(in(stock, "x"), in(silent, 1)), sell_and_pay);
+        CHECK(refused.errc() == Errc::misconfigured);
+        nothing_more();
+        half.do_in_transaction(
+            keys(in(stock, "x"), in(silent, 1)),
+            [](Stock& s, Account const&, Recorder& record) { sell(s, record); });
+        CHECK(all_of(sold).size() == 2);
+    }
 }
 
 // ---- Foreign entries, and clocks

@@ -8,6 +8,7 @@
 
 #include <interlock/backends/redis/client.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -24,11 +25,13 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <set>
 #include <span>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -308,6 +311,41 @@ TEST_CASE("many leases are renewed in few trips, each by its own owner", "[redis
     repository.renew_all(std::span{renewals}.first(2), 1h, Deadline{200ms});
     CHECK(renewals[0].granted.errc() != Errc::ok);
     CHECK(renewals[0].granted.errc() != Errc::lock_lost);
+}
+
+TEST_CASE(
+    "leases on states of two types are renewed in a trip for each of their repositories",
+    "[redis][state_repository][joint]")
+{
+    RedisServer const server;
+    redis::Client const client{redis_options(server)};
+    Repository const stock{client, {.name_space = "stock"}};
+    redis::StateRepository<interlock_test::Account> const accounts{client, {.name_space = "accounts"}};
+    JointRepository const both{accounts, stock};
+    STATIC_REQUIRE(CarriesOut<std::remove_const_t<decltype(both)>, verb::RenewAll>);
+    auto const named = both.call_target(keys(
+        in(stock, "s1"), in(accounts, 1), in(stock, "s2"), in(accounts, 2), in(stock, "s3"), in(accounts, 3),
+        in(stock, "s4")));
+    std::vector<Renewal> renewals;
+    for (auto const& key : named.keys) {
+        auto const its = owner(renewals.size());
+        if (renewals.size() != 3)
+            both.carry_out(verb::Create{key, its, Ttl{60s}}, Deadline{10s}).value();
+        renewals.push_back({&key, its});
+    }
+    auto const calls = [&] {
+        auto const all = server.command({"INFO", "commandstats"});
+        auto const at = all.find("cmdstat_evalsha:calls=");
+        return at == std::string::npos ? 0 : std::stoi(all.substr(at + 22));
+    };
+    auto const before = calls();
+    CHECK(both.carry_out(verb::RenewAll{renewals, Ttl{1h}}, Deadline{10s}));
+    CHECK(calls() - before <= 3);  // two, and one more where the server did not know the script
+    for (std::size_t i = 0; i < renewals.size(); ++i)
+        CHECK(renewals[i].granted.errc() == (i == 3 ? Errc::lock_lost : Errc::ok));
+    Key const number_3{KeyTraits<std::int64_t>::encode(3)};
+    CHECK(stock.create(Key{"s4"}, owner(9999), 60s).failure().retry_after() > 50min);
+    CHECK(accounts.create(number_3, owner(9999), 60s).failure().retry_after() > 50min);
 }
 
 TEST_CASE(

@@ -74,15 +74,18 @@ void add_events(
     command.add(changes.streams());
 }
 
-/// Notes what the end of a commit with events says of the log. Whether its readers are to be woken.
+/// Notes what the end of a commit with events says of the log. Whether its readers are to be woken. `letter`:
+/// which of the letters behind the versions is about this log.
 inline bool note_commit(
-    EventLogPlace const& log, std::size_t shard, ReplyView reply, Outcome<CommitResult> const& done) noexcept
+    EventLogPlace const& log, std::size_t shard, ReplyView reply, std::size_t letter,
+    Outcome<CommitResult> const& done) noexcept
 {
     if (!done && done.errc() == Errc::overloaded)
         log.note_full(shard);
     if (!done || done->duplicate)
         return false;
-    if (reply.text().size() % 16 != 0)
+    auto const versions = reply.text();
+    if (versions.substr(versions.size() - versions.size() % 16).substr(0, letter + 1).ends_with('r'))
         log.note_readers(shard);
     return true;
 }

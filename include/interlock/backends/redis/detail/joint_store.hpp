@@ -8,6 +8,7 @@
 
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/client_state.hpp>
+#include <interlock/backends/redis/detail/commit_events.hpp>
 #include <interlock/backends/redis/detail/joint_script.hpp>
 #include <interlock/backends/redis/detail/raw_changes.hpp>
 #include <interlock/backends/redis/detail/state_core.hpp>
@@ -34,6 +35,7 @@ namespace detail {
 template <class R>
 class JointStore {
 public:
+    static constexpr bool records_events = true;
     /// Server, database and name space.
     template <class Q>
     static std::string place_in_order(Q const& repository)
@@ -99,12 +101,18 @@ private:
     static Outcome<CommitResult> send(Parts const& parts, Deadline deadline)
     {
         std::vector<RawChange*> all;
-        for (auto const& part : parts)
+        std::vector<typename StateCore<R>::Told> told;  // those of parts with events, in their order
+        for (auto const& part : parts) {
             for (auto& change : *part.changes)
                 all.push_back(&change);
-        return ask<CommitResult>(*parts[0].core->client_, request(parts), deadline, [&all](ReplyView reply) {
-            auto done =
-                committed(reply, all.size(), KeyOf{[&](std::size_t i) { return all[i]->key->bytes(); }});
+            if (part.changes->streams() != 0)
+                told.push_back(part.core->told(*part.changes));
+        }
+        return ask<CommitResult>(*parts[0].core->client_, request(parts), deadline, [&](ReplyView reply) {
+            auto done = committed(
+                reply, all.size(), KeyOf{[&](std::size_t i) { return all[i]->key->bytes(); }}, told.size());
+            for (std::size_t i = 0; i < told.size(); ++i)
+                told[i](reply, done, i);
             if (done && !done->duplicate)
                 for (std::size_t i = 0; i < all.size(); ++i)
                     if (all[i]->kind == ChangeKind::write)
@@ -117,11 +125,15 @@ private:
     {
         auto const life = parts[0].core->client_->life();
         std::size_t keys = 0;
-        for (auto const& part : parts)
+        bool records = false;
+        for (auto const& part : parts) {
             keys += keys_of(part);
-        auto const& script = joint_commit_script();
+            records = records || part.changes->streams() != 0;
+        }
+        auto const& script = records ? joint_commit_events_script() : joint_commit_script();
         Request<Command> request{
-            evaluate(script, keys), &script, parts[0].operation != nullptr ? Access::record : Access::write};
+            evaluate(script, keys), &script,
+            records || parts[0].operation != nullptr ? Access::record : Access::write};
         for (auto const& part : parts)
             if ((request.refused = add_keys(request.what, part)))
                 return request;
@@ -130,32 +142,61 @@ private:
                 return request;
             if (part.operation != nullptr)
                 part.core->add_operation(request.what, *part.operation);
+            if (part.changes->streams() != 0)
+                add_events(
+                    request.what, *part.changes, part.core->keys_, shard_of(part),
+                    *part.core->options_.events.get(), part.core->runtime());
             for (auto const& change : *part.changes)
                 if (change.fence == nullptr && change.version != no_version)  // it must be one of this life
                     request.life = life;
         }
         for (auto const& part : parts) {
             request.what.add(keys_of(part));
-            request.what.add(2 * part.changes->size() + (part.operation != nullptr ? 3 : 0));
+            request.what.add(arguments_of(part));
+            if (records)
+                request.what.add(part.changes->streams());
         }
         request.what.add(parts.size());
         return request;
     }
     static std::size_t keys_of(Part const& part) noexcept
     {
-        return 1 + 2 * part.changes->size() + (part.operation != nullptr ? 1 : 0);
+        auto const streams = part.changes->streams();
+        return 1 + 2 * part.changes->size() + (part.operation != nullptr ? 1 : 0) +
+               (streams != 0 ? 2 + streams : 0);
+    }
+    static std::size_t arguments_of(Part const& part) noexcept
+    {
+        auto const streams = part.changes->streams();
+        std::size_t events = 0;
+        for (auto const& change : *part.changes)
+            events += change.events.size();
+        return 2 * part.changes->size() + (part.operation != nullptr ? 3 : 0) +
+               (streams != 0 ? 3 + streams + events : 0);
+    }
+    static std::size_t shard_of(Part const& part) noexcept
+    {
+        auto const& first = part.operation != nullptr ? *part.operation->home : *(*part.changes)[0].key;
+        return part.core->keys_.shard_of(first.bytes());
     }
     static std::optional<Failure> add_keys(Command& command, Part const& part)
     {
+        auto const& core = *part.core;
+        bool const records = part.changes->streams() != 0;
         for (auto const& change : *part.changes)
-            if (change.release || !change.events.empty())
+            if (change.release)
                 return Failure{
-                    Errc::misconfigured,
-                    "redis: a commit of several repositories appends no events and releases no lock"};
-        auto const& first = part.operation != nullptr ? *part.operation->home : *(*part.changes)[0].key;
-        auto const shard = part.core->keys_.shard_of(first.bytes());
-        command.add(part.core->keys_.counter(shard));
-        return part.core->add_keys(command, *part.changes, part.operation, shard);
+                    Errc::misconfigured, "redis: a commit of several repositories releases no lock"};
+        if (records)
+            if (auto failure =
+                    refusal_of_events(core.options_.events.get(), core.identity_, core.keys_.shards()))
+                return failure;
+        auto const shard = shard_of(part);
+        command.add(core.keys_.counter(shard));
+        auto failure = core.add_keys(command, *part.changes, part.operation, shard);
+        if (!failure && records)
+            add_event_keys(command, *part.changes, core.keys_, shard);
+        return failure;
     }
 };
 

@@ -210,9 +210,9 @@ private:
         EventLogHandle place{};
         std::size_t shard{0};
         template <class Done>  // an `Outcome<CommitResult>`
-        void operator()(ReplyView reply, Done const& done) const
+        void operator()(ReplyView reply, Done const& done, std::size_t letter = 0) const
         {
-            if (client && note_commit(*place.get(), shard, reply, done))
+            if (client && note_commit(*place.get(), shard, reply, letter, done))
                 client->subscriber().wake(log);
         }
     };

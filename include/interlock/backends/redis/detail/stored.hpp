@@ -160,11 +160,13 @@ private:
     return std::move(refusal).failure();
 }
 
-/// What the script has answered to a commit of so many changes.
-inline Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_of)
+/// What the script has answered to a commit of so many changes, with events in so many logs at most.
+inline Outcome<CommitResult> committed(
+    ReplyView reply, std::size_t changes, KeyOf key_of, std::size_t logs = 1)
 {
-    // Behind the versions a commit with events may say something else.
-    if (reply.is(ReplyType::string) && reply.text().size() / 16 == changes && reply.text().size() % 16 <= 1)
+    // Behind the versions a commit with events may say something of each log.
+    auto const size = reply.is(ReplyType::string) ? reply.text().size() : 0;
+    if (reply.is(ReplyType::string) && size / 16 == changes && size % 16 <= logs)
         return Outcome<CommitResult>{std::in_place};
     return not_committed(reply, changes, key_of);
 }

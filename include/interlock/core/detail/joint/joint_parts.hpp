@@ -13,6 +13,7 @@
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/outcome.hpp>
+#include <interlock/core/transaction_context.hpp>
 
 #include <array>
 #include <cstddef>
@@ -55,20 +56,25 @@ private:
 
 /// What all copies of a `JointRepository` have.
 template <class... R>
-struct JointParts {
+struct JointParts final : KeyPlaces {
     using First = std::tuple_element_t<0, std::tuple<R...>>;
     using Indices = std::index_sequence_for<R...>;
 
     explicit JointParts(R... all) : repositories(std::move(all)...)
     {
         std::array<std::string, sizeof...(R)> names;
-        each([&](auto index, auto const& part) { names[index] = First::joint_store::place_in_order(part); });
+        each([&](auto index, auto const& part) {
+            names[index] = First::joint_store::place_in_order(part);
+            stores[index] = part.identity();
+        });
         for (std::size_t i = 0; i < names.size(); ++i)
             for (std::size_t j = 0; j < names.size(); ++j) {
                 places[i] += names[j] < names[i] ? 1 : 0;
                 if (i < j && names[i] == names[j])
                     refusal = Failure{
-                        Errc::misconfigured, "one of the repositories of a JointRepository is there twice"};
+                        Errc::misconfigured,
+                        "one of the repositories of a JointRepository is there twice, or two of them have "
+                        "one table or name space: give each its own"};
             }
         if (!refusal)
             refusal = std::apply(
@@ -92,6 +98,19 @@ struct JointParts {
         return out;
     }
 
+    Place place_of_key(Key const& key) const noexcept override
+    {
+        auto const mark = JointMark::of(key.bytes());
+        return {mark.index < stores.size() ? stores[mark.index] : nullptr, JointMark::behind(key.bytes())};
+    }
+    std::optional<Key> key_at(Place const& place) const override
+    {
+        for (std::size_t i = 0; i < stores.size(); ++i)
+            if (stores[i] == place.store)
+                return Key{mark_of(i).in_front_of(place.key)};
+        return std::nullopt;
+    }
+
     JointMark mark_of(std::size_t index) const noexcept { return {places[index], index}; }
     /// Which of the repositories comes when, in the order of their names.
     std::array<std::size_t, sizeof...(R)> order() const noexcept
@@ -110,6 +129,7 @@ struct JointParts {
 
     std::tuple<R...> repositories;
     std::array<std::size_t, sizeof...(R)> places{};  // see `JointMark`
+    std::array<void const*, sizeof...(R)> stores{};  // the identity of each
     std::optional<Failure> refusal;                  // of every call
     JointSubscriptions mutable waiting{};
 };

@@ -35,6 +35,7 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -93,6 +94,29 @@ inline verb::BreakLock at_key(verb::BreakLock const& broken, Key const& key)
     return {key, broken.seen};
 }
 
+/// Several keys without their marks, and which repository each belongs to.
+class OwnKeys {
+public:
+    /// `most` of them at most, so that what points to one stays right.
+    explicit OwnKeys(std::size_t most) { keys_.reserve(most); }
+    void add(Key const& key)
+    {
+        keys_.emplace_back(
+            JointMark::of(key.bytes()).index, Key{std::string(JointMark::behind(key.bytes()))});
+    }
+    /// Calls `visit` with the place and the key of each that belongs to the repository at `index`.
+    template <class Visit>
+    void each_of(std::size_t index, Visit visit) const
+    {
+        for (std::size_t i = 0; i < keys_.size(); ++i)
+            if (keys_[i].first == index)
+                visit(i, keys_[i].second);
+    }
+
+private:
+    std::vector<std::pair<std::size_t, Key>> keys_;
+};
+
 /// A shared handle of the repositories `R`.
 template <class... R>
 class JointVerbs : public CommittingVerbs<JointVerbs<R...>, JointState<R...>> {
@@ -138,6 +162,52 @@ public:
         return in_part<typename V::answer>(verb.key, [&](auto place, Key const& key) {
             return this->template part<place>().carry_out(at_key(verb, key), deadline);
         });
+    }
+
+    /// Renews the leases of each repository in as few trips as that can.
+    Outcome<void> carry_out(verb::RenewAll const& all, Deadline deadline) const
+        requires(CarriesOut<R, verb::RenewAll> && ...)
+    {
+        OwnKeys own{all.renewals.size()};
+        for (auto const& renewal : all.renewals)
+            own.add(*renewal.key);
+        shared_->each([&](auto index, auto const& part) {
+            std::vector<Renewal> renewals;
+            own.each_of(index, [&](std::size_t i, Key const& key) {
+                renewals.push_back({&key, all.renewals[i].owner});
+            });
+            if (renewals.empty())
+                return;
+            static_cast<void>(part.carry_out(verb::RenewAll{renewals, all.ttl}, deadline));
+            std::size_t at = 0;
+            own.each_of(index, [&](std::size_t i, Key const&) {
+                all.renewals[i].granted = std::move(renewals[at++].granted);
+            });
+        });
+        return success();
+    }
+    /// Asks those repositories that have two of the keys or more.
+    Outcome<verb::FindSameKeys::answer> carry_out(verb::FindSameKeys const& find, Deadline deadline) const
+        requires(CarriesOut<R, verb::FindSameKeys> && ...)
+    {
+        OwnKeys own{find.keys.size()};
+        for (auto const& key : find.keys)
+            own.add(key);
+        Outcome<verb::FindSameKeys::answer> found{std::in_place};
+        shared_->each([&](auto index, auto const& part) {
+            std::vector<Key> keys;
+            std::vector<std::size_t> places;
+            own.each_of(index, [&](std::size_t i, Key const& key) {
+                keys.push_back(key);
+                places.push_back(i);
+            });
+            if (keys.size() < 2 || !found || *found)
+                return;
+            found = part.carry_out(verb::FindSameKeys{keys}, deadline);
+            if (found && *found)
+                *found = std::pair{places[(*found)->first], places[(*found)->second]};
+        });
+        return found;
     }
 
     // ---- row locks: RowLockingRepository, where all of them and their store have it --------------

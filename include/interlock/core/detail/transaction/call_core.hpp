@@ -122,9 +122,7 @@ protected:
 
     /// Everything that can be known to be wrong before any I/O. `order`: of the keys, by their bytes.
     /// `generation`: of this process.
-    void check(
-        CallTerms const& terms, void const* store, std::span<std::size_t const> order,
-        std::uint64_t generation);
+    void check(CallTerms const& terms, std::span<std::size_t const> order, std::uint64_t generation);
     /// Before that, whether a range names neither no key nor too many.
     bool right_number(RangeKeys const& keys);
     template <class Array>

@@ -291,8 +291,9 @@ protected:
         if constexpr (requires { transaction_.opt_out_of_sharing(); })
             if (Mode != Once::no || awaits || terms.outer != nullptr || terms.deadline.tries_once())
                 transaction_.opt_out_of_sharing();
+        ContextAccess::set_places_of(this->context_, session.repository());
         if (this->right_number(keys))
-            this->check(terms, session.repository().identity(), this->order, runtime().generation());
+            this->check(terms, this->order, runtime().generation());
         if constexpr (requires { session.misuse(); })
             if (char const* const text = session.misuse())
                 this->refuse(Errc::misconfigured, text);

@@ -40,7 +40,7 @@ INTERLOCK_DECL void CallCore::not_made(Action action, Errc code)
 }
 
 INTERLOCK_DECL void CallCore::check(
-    CallTerms const& terms, void const* store, std::span<std::size_t const> order, std::uint64_t generation)
+    CallTerms const& terms, std::span<std::size_t const> order, std::uint64_t generation)
 {
     if (generation != terms.generation)
         return refuse(
@@ -72,7 +72,7 @@ INTERLOCK_DECL void CallCore::check(
         }
     if (terms.outer != nullptr)
         for (auto const& key : keys)
-            if (terms.outer->holds(store, key))
+            if (ContextAccess::holds(*terms.outer, context_, key))
                 return refuse(Errc::would_deadlock, "an operation around this one works on the same key");
 }
 
