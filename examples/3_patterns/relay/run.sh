@@ -26,6 +26,6 @@ run_program() {
     if [[ ${2:-} == show ]]; then
         step "$relay_folder/show.sh" "$1" "${@:3}"
     else
-        step "$@"
+        exec "$@"
     fi
 }

@@ -141,9 +141,10 @@ int main(int argc, char** argv)
     std::string const date = argc > 2 ? argv[2] : "2026-11-29";
     int const parts = argc > 3 ? std::atoi(argv[3]) : 5;
     std::chrono::seconds const ttl{argc > 5 ? std::atoi(argv[5]) : 10};
-    if (parts < 1 || ttl < 1s) {
-        fmt::print(stderr, "usage: nightly [URL [DATE [PARTS [REPORT [TTL in seconds]]]]]\n");
-        return 2;
+    bool const help = url == "--help" || url == "-h";
+    if (help || parts < 1 || ttl < 1s) {
+        fmt::print(help ? stdout : stderr, "usage: nightly [URL [DATE [PARTS [REPORT [TTL in seconds]]]]]\n");
+        return help ? 0 : 2;
     }
     try {
         return run(url, date, parts, argc > 4 ? argv[4] : "/dev/null", ttl);

@@ -13,8 +13,7 @@ require_for_program() {
 # run_program <program> <argument>...
 run_program() {
     if [[ " $* " == *" --store "* || " $* " == *" --help "* ]]; then
-        step "$@"
-        return
+        exec "$@"
     fi
     # Not local: the traps need them.
     bank_bin=$(find /usr/lib/postgresql -name initdb -printf '%h\n' | sort -V | tail -n 1)
