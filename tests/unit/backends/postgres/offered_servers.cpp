@@ -281,6 +281,20 @@ TEST_CASE("a password may have any characters", "[postgres][offered]")
     }
 }
 
+TEST_CASE("a time-out that the role has does not end the greeting of a slow server", "[postgres][offered]")
+{
+    PostgresServer const server;
+    server.command("ALTER FUNCTION pg_catalog.pg_is_in_recovery() RENAME TO pg_is_in_recovery_real");
+    server.command(
+        "CREATE FUNCTION pg_catalog.pg_is_in_recovery() RETURNS bool LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_sleep(1); RETURN false; END'");
+    server.command("CREATE ROLE hurried LOGIN SUPERUSER");
+    server.command("ALTER ROLE hurried SET statement_timeout = 500");
+    auto url = server.tcp_url() + "?name_space=" + fresh_name_space();
+    url.replace(url.find("interlock@"), 9, "hurried");
+    check_works(postgres::Pool{url});
+}
+
 TEST_CASE("what is wrong with a postgres URL is named with its place", "[postgres][offered]")
 {
     struct Row {

@@ -363,6 +363,11 @@ private:
             return Failure{Errc::cancelled};
         if (auto failure = missing_tls(options_))
             return failure;
+        if (bytes > options_.max_pending_bytes)
+            return Failure{
+                Errc::overloaded, "redis: a command of " + std::to_string(bytes) +
+                                      " bytes is beyond Options::max_pending_bytes, " +
+                                      std::to_string(options_.max_pending_bytes)};
         auto const room = options_.max_pending_bytes - std::min(pending_.bytes(), options_.max_pending_bytes);
         if (pending_.size() >= options_.max_pending || bytes > room)
             return Failure{Errc::overloaded, "redis: too many commands wait to be written"};

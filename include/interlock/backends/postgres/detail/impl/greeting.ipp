@@ -95,7 +95,8 @@ INTERLOCK_DECL Exchange ask(Connection& connection, std::string sql, TimePoint u
 {
     Batch batch;
     batch.add(std::move(sql));
-    return connection.run(batch, until, Connection::Bounded::by_caller);
+    // A time-out that the role or the database has must not end the greeting itself.
+    return connection.run(batch, until, Connection::Bounded::by_session);
 }
 
 INTERLOCK_DECL bool well_answered(Exchange const& exchange) noexcept
