@@ -74,6 +74,16 @@ struct QueueTick {
     bool stalled{false};                ///< the server has stopped answering: the connection is of no use
 };
 
+/// The failure of a command of so many bytes that does not go behind those which wait to be written.
+[[gnu::cold]] inline Failure no_room(std::size_t bytes, std::size_t limit)
+{
+    if (bytes <= limit)
+        return Failure{Errc::overloaded, "redis: too many commands wait to be written"};
+    return Failure{
+        Errc::overloaded, "redis: a command of " + std::to_string(bytes) +
+                              " bytes is beyond Options::max_pending_bytes, " + std::to_string(limit)};
+}
+
 /// See above. Events of those who submit commands come first, those of the connection after them.
 ///
 /// **Thread safety.** One thread at a time. `batch()` may be read by another thread between `write` and
@@ -363,14 +373,9 @@ private:
             return Failure{Errc::cancelled};
         if (auto failure = missing_tls(options_))
             return failure;
-        if (bytes > options_.max_pending_bytes)
-            return Failure{
-                Errc::overloaded, "redis: a command of " + std::to_string(bytes) +
-                                      " bytes is beyond Options::max_pending_bytes, " +
-                                      std::to_string(options_.max_pending_bytes)};
         auto const room = options_.max_pending_bytes - std::min(pending_.bytes(), options_.max_pending_bytes);
         if (pending_.size() >= options_.max_pending || bytes > room)
-            return Failure{Errc::overloaded, "redis: too many commands wait to be written"};
+            return no_room(bytes, options_.max_pending_bytes);
         return std::nullopt;
     }
 
