@@ -176,8 +176,8 @@ def a_signal_ends_who_waits(d):
 
 @case
 def a_dlock_within_one_that_holds_the_lock_says_that_it_waits_for_itself(d):
-    inner = "\"$DLOCK\" %s b5 -c true; echo $?"
-    environment = d.environment(DLOCK=d.program)
+    inner = "\"$PROGRAM\" --store \"$STORE\" %s b5 -c true; echo $?"
+    environment = d.environment(PROGRAM=d.program, STORE=d.url)  # a store with a password is not passed on
     code, out, err = d.run("b5", "-c", inner % "-w 0.2", env=environment)
     expect("-w", (code, out), (0, "1\n"))
     expect_in("said", "b5 is held by the dlock around this one", err)
