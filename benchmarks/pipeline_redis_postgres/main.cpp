@@ -257,7 +257,9 @@ void growth(Course& course)
         course.options().smoke ? std::vector<long>{100, 1000} : std::vector<long>{10'000, 100'000, 1'000'000};
     for (auto const& rival : course.ours())
         for (auto const count : counts) {
-            auto const name = [&](long stored) { return std::string(rival.name) + "_" + std::to_string(stored); };
+            auto const name = [&](long stored) {
+                return std::string{rival.name} + "_" + std::to_string(stored);
+            };
             contestants.push_back(
                 {name(count), [&course, &rival, count](int) {
                      return course.ask(rival, course.next_run(), "growth", count, "figure").at(0);
