@@ -3,6 +3,7 @@
 // What a `JointRepository` promises: states of two types change together, or neither does.
 
 #include <interlock/core/contracts/joint_repository.hpp>
+#include <interlock/core/kit/place.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -215,7 +216,8 @@ TEMPLATE_LIST_TEST_CASE("A state of two types that is missing", "[joint]", Joint
         CHECK(shop.left() == 10);
         auto const none = shop.service().try_do_in_transaction(
             keys(in(shop.accounts, 1), in(shop.stock, "none")), [](Account&, Stock&) {});
-        CHECK(none.failure().message().find("none: not_found") != std::string::npos);
+        CHECK(none.failure().message() == "not_found: " + place_of(shop.stock) + ": none: not_found");
+        CHECK(failed.failure().detail() == place_of(shop.accounts) + ": ????????: not_found");
     }
     SECTION("is made where the policy says so")
     {

@@ -240,7 +240,7 @@ void check_wrong_ranges(Service const& service, R const& repository)
     auto const missing = std::vector{skus[0], skus[1] + "-none", skus[2]};
     auto const outcome = service.try_do_in_transaction(missing, [&](std::span<Stock>) { ++runs; });
     CHECK(outcome.errc() == Errc::not_found);
-    CHECK(outcome.failure().detail() == skus[1] + "-none: not_found");
+    CHECK(outcome.failure().detail().ends_with(skus[1] + "-none: not_found"));
     CHECK(runs == 0);
     CHECK(pieces(repository, skus) == 30);
 }

@@ -7,7 +7,8 @@
 /// fmt formatters for the public types, and their names as text. Comes with `interlock.hpp` where fmt is
 /// installed.
 ///
-/// Secrets stay out: an owner token shows its first four bytes; keys and values are never shown.
+/// Secrets stay out: an owner token shows its first four bytes, and values are never shown. Of keys, only the
+/// text of a failure names some: which one of several it was, their first 64 bytes (`printable_key`).
 ///
 /// | type | shown as | specification in the braces |
 /// |---|---|---|

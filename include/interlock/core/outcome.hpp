@@ -122,7 +122,8 @@ public:
 
     /// This failure with `place` in front of its text, where the text is about a store that could not serve
     /// (deadline, reach, limits, set-up, a lost reply) or has kept another request under the same key, and
-    /// does not say which: it has not the first word of `place`, which is the kind of the store. A
+    /// does not say which: it has not the first word of `place`, which is the kind of the store. So does a
+    /// text that names which of several keys failed, unless it begins with that word. A
     /// `corrupt_state` whose text begins with that word gets the whole place instead of it.
     Failure placed(std::string const& place) &&;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/outcome.hpp>
 
 #include "support/catch.hpp"
@@ -177,6 +178,27 @@ TEST_CASE("error, failure and outcome answer the same questions by the same name
         Failure::unknown(Errc::unavailable, "redis: reply lost"), 0ns,
         "outcome_unknown because of unavailable: redis: reply lost");
     check(Outcome<int>{1}, Errc::ok, Errc::ok, 0ns, "ok");
+}
+
+TEST_CASE("a text that names one of several keys gets the place of the store", "[core][outcome]")
+{
+    auto const placed = [](Errc code, std::string text) {
+        return Failure{code, std::move(text)}.placed("redis name space \"shop\"").detail();
+    };
+    for (auto code : {Errc::not_found, Errc::already_exists, Errc::version_conflict, Errc::fenced_out})
+        CHECK(placed(code, "A9: gone") == "redis name space \"shop\": A9: gone");
+    // One that has a place already keeps it: of two places, it is the nearer one.
+    CHECK(placed(Errc::not_found, "redis name space \"a\": A9: gone") == "redis name space \"a\": A9: gone");
+    CHECK(placed(Errc::not_found, "redis: no such script") == "redis: no such script");
+    CHECK(placed(Errc::invalid_argument, "key is empty") == "key is empty");
+    CommitRefusal refusal{3};
+    refusal.add("redis a", "x", Errc::version_conflict);
+    refusal.add("redis a", "y", Errc::not_found);
+    refusal.add("redis b", "z", Errc::fenced_out);
+    auto const failure = std::move(refusal).failure();
+    CHECK(
+        failure.message() ==
+        "version_conflict: redis a: x: version_conflict, y: not_found, redis b: z: fenced_out");
 }
 
 TEST_CASE("a copy of an error says the same after the original is gone", "[core][outcome]")

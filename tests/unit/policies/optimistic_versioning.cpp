@@ -134,8 +134,16 @@ TEST_CASE("attempts are bounded and the last error is told", "[policies][optimis
             repository.compare_and_set("x", now.version, Stock{"x", now.value.quantity + 1}).value());
         s.quantity = -1;
     };
-    CHECK(service.try_do_in_transaction("x", interfere).errc() == Errc::version_conflict);
+    auto const lost = service.try_do_in_transaction("x", interfere);
+    CHECK(
+        lost.failure().message() ==
+        "version_conflict: memory: somebody else changed the value, after 3 attempts");
     CHECK(runs == 3);
+    static_cast<void>(repository.insert(Stock{"y", 0}).value());
+    auto const both = service.try_do_in_transaction(
+        keys("y", "x"), [&](Stock& y, Stock& x) { y = Stock{"y", 1}, interfere(x); });
+    CHECK(both.failure().message() == "version_conflict: memory: x: version_conflict, after 3 attempts");
+    CHECK(runs == 6);
     TransactionService const slow{
         OptimisticVersioning{.backoff = {.initial = 1s, .cap = 1s, .immediate = 0}}, repository};
     auto const late = slow.try_do_in_transaction("x", interfere, {.deadline = 3s});

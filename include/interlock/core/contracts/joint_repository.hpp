@@ -147,6 +147,8 @@ public:
     }
     /// What messages call it: the places of its repositories.
     std::string place() const { return this->shared_->place(); }
+    /// What the text of a failure calls a key of a call: the place of its repository, and the key there.
+    std::string named(Key const& key) const { return this->shared_->named(key); }
     /// As the repositories say it of their store.
     std::string_view store_name() const noexcept { return kind_of(this->first()); }
     std::string_view system_name() const noexcept { return system_of(this->first()); }

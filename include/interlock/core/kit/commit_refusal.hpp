@@ -37,6 +37,8 @@ public:
 
     /// Says what became of the change of the key with these bytes. `ok` is not a refusal.
     void add(std::string_view key, Errc code);
+    /// The same of a commit to several places: its keys stand behind the place (see `place_of`).
+    void add(std::string_view place, std::string_view key, Errc code);
     /// Whether a change was refused.
     explicit operator bool() const noexcept { return first_ != Errc::ok; }
     /// Precondition: a change was refused.
@@ -46,6 +48,7 @@ private:
     bool several_;          // else the detail stays empty
     Errc first_{Errc::ok};  // the code of the first refused change
     std::string refused_;   // the text of the detail
+    std::string place_;     // the last one that the text names
 };
 
 }  // namespace v0

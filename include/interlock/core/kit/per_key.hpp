@@ -66,13 +66,18 @@ private:
 
 namespace detail {
 
-/// `failure` to load the i-th state: where one of several is missing, the text names its key.
-template <std::size_t N>
-[[gnu::cold]] Failure missing_state(Failure failure, std::span<Key const, N> keys, std::size_t i)
+/// `failure` to load the i-th state: where one of several is missing, the text names its key. A repository of
+/// several places says by `named(key)` in which of them the key is.
+template <class Session, std::size_t N>
+[[gnu::cold]] Failure missing_state(
+    Failure failure, Session const& session, std::span<Key const, N> keys, std::size_t i)
 {
     if (keys.size() == 1 || failure.errc() != Errc::not_found || !failure.detail().empty())
         return failure;
-    return Failure{Errc::not_found, printable_key(keys[i].bytes()) + ": not_found"};
+    if constexpr (requires { session.repository().named(keys[i]); })
+        return Failure{Errc::not_found, session.repository().named(keys[i]) + ": not_found"};
+    else
+        return Failure{Errc::not_found, printable_key(keys[i].bytes()) + ": not_found"};
 }
 
 /// What a call is refused with whose i-th and j-th key are one to the store, by different spellings.

@@ -153,7 +153,7 @@ public:
                 if (!loaded.done())
                     return Step<Begun>::under_way();
                 if (!loaded.outcome())
-                    return fail(missing_state(std::move(loaded.outcome()).failure(), keys_, ready));
+                    return fail(missing_state(std::move(loaded.outcome()).failure(), session_, keys_, ready));
             }
             stages_.working().ready = 0;  // to run again, all is read again
         }

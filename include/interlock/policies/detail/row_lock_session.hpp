@@ -66,7 +66,7 @@ public:
                     if (auto made = slots_[i].create(keys_[i], named_[i]); !made)
                         return failed(std::move(made).failure());
                 } else {
-                    return failed(missing_state(Errc::not_found, keys_, i));
+                    return failed(missing_state(Errc::not_found, session_, keys_, i));
                 }
             }
             return Step<Begun>{std::in_place, std::in_place};

@@ -191,7 +191,7 @@ public:
         {
             if (failure.errc() == Errc::not_found && session_.policy().missing == Missing::create)
                 return slots_[i].create(keys_[i], named_[i]);
-            return missing_state(std::move(failure), keys_, i);
+            return missing_state(std::move(failure), session_, keys_, i);
         }
 
         /// To be run again, on what the store has.

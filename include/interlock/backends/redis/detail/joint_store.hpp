@@ -101,16 +101,20 @@ private:
     static Outcome<CommitResult> send(Parts const& parts, Deadline deadline)
     {
         std::vector<RawChange*> all;
+        std::vector<StateCore<R> const*> cores;
         std::vector<typename StateCore<R>::Told> told;  // those of parts with events, in their order
         for (auto const& part : parts) {
-            for (auto& change : *part.changes)
+            for (auto& change : *part.changes) {
                 all.push_back(&change);
+                cores.push_back(part.core);
+            }
             if (part.changes->streams() != 0)
                 told.push_back(part.core->told(*part.changes));
         }
         return ask<CommitResult>(*parts[0].core->client_, request(parts), deadline, [&](ReplyView reply) {
             auto done = committed(
-                reply, all.size(), KeyOf{[&](std::size_t i) { return all[i]->key->bytes(); }}, told.size());
+                reply, all.size(), KeyOf{[&](std::size_t i) { return all[i]->key->bytes(); }}, told.size(),
+                [&](std::size_t i) { return cores[i]->place(); });
             for (std::size_t i = 0; i < told.size(); ++i)
                 told[i](reply, done, i);
             if (done && !done->duplicate)

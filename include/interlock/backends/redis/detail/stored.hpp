@@ -141,7 +141,9 @@ private:
 };
 
 /// Why a commit of so many changes was refused, and whether it was.
-[[gnu::cold]] inline Outcome<CommitResult> not_committed(ReplyView reply, std::size_t changes, KeyOf key_of)
+template <class PlaceOf>
+[[gnu::cold]] Outcome<CommitResult> not_committed(
+    ReplyView reply, std::size_t changes, KeyOf key_of, PlaceOf place_of)
 {
     auto const what = reply[0].text();
     if (what == "duplicate")
@@ -156,19 +158,26 @@ private:
         return Failure::unknown(Errc::corrupt_state, "redis: the script answered strangely");
     CommitRefusal refusal{changes};
     for (std::size_t i = 0; i < changes; ++i)
-        refusal.add(key_of(i), code_of(static_cast<ChangeResult>(reply[i + 1].integer())));
+        if (auto const code = code_of(static_cast<ChangeResult>(reply[i + 1].integer())); code != Errc::ok)
+            refusal.add(place_of(i), key_of(i), code);
     return std::move(refusal).failure();
 }
 
 /// What the script has answered to a commit of so many changes, with events in so many logs at most.
-inline Outcome<CommitResult> committed(
-    ReplyView reply, std::size_t changes, KeyOf key_of, std::size_t logs = 1)
+/// `place_of`: where each of the changes was to be made, in a commit to several name spaces.
+template <class PlaceOf>
+Outcome<CommitResult> committed(
+    ReplyView reply, std::size_t changes, KeyOf key_of, std::size_t logs, PlaceOf place_of)
 {
     // Behind the versions a commit with events may say something of each log.
     auto const size = reply.is(ReplyType::string) ? reply.text().size() : 0;
     if (reply.is(ReplyType::string) && size / 16 == changes && size % 16 <= logs)
         return Outcome<CommitResult>{std::in_place};
-    return not_committed(reply, changes, key_of);
+    return not_committed(reply, changes, key_of, place_of);
+}
+inline Outcome<CommitResult> committed(ReplyView reply, std::size_t changes, KeyOf key_of)
+{
+    return committed(reply, changes, key_of, 1, [](std::size_t) { return std::string_view{}; });
 }
 
 }  // namespace detail

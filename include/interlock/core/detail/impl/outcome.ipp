@@ -44,11 +44,15 @@ INTERLOCK_DECL Failure Failure::placed(std::string const& place) &&
     bool const of_store = code_ == Errc::deadline_exceeded || code_ == Errc::unavailable ||
                           code_ == Errc::overloaded || code_ == Errc::misconfigured ||
                           code_ == Errc::outcome_unknown || code_ == Errc::idempotency_mismatch;
+    bool const of_keys = code_ == Errc::not_found || code_ == Errc::already_exists ||
+                         code_ == Errc::version_conflict || code_ == Errc::fenced_out;
     auto const kind = place.substr(0, place.find(' '));
     if (!has_detail() || kind.empty())
         return std::move(*this);
     auto& detail = words_->detail;
     if (of_store && detail.find(kind) == std::string::npos)
+        detail = place + ": " + detail;
+    if (of_keys && !detail.starts_with(kind + ": ") && !detail.starts_with(kind + ' '))
         detail = place + ": " + detail;
     // Who mends what is stored must know in which of the store's places it is.
     if (code_ == Errc::corrupt_state && detail.starts_with(kind + ": "))

@@ -11,6 +11,7 @@
 #include <interlock/core/detail/joint/joint_state.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/key.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/transaction_context.hpp>
@@ -109,6 +110,17 @@ struct JointParts final : KeyPlaces {
             if (stores[i] == place.store)
                 return Key{mark_of(i).in_front_of(place.key)};
         return std::nullopt;
+    }
+    /// `key` for the text of a failure: the place of its repository, and its bytes without the mark.
+    std::string named(Key const& key) const
+    {
+        std::string out;
+        auto const mark = JointMark::of(key.bytes());
+        each([&](auto index, auto const& part) {
+            if (index == mark.index)
+                out = place_of(part) + ": ";
+        });
+        return out += printable_key(JointMark::behind(key.bytes()));
     }
 
     JointMark mark_of(std::size_t index) const noexcept { return {places[index], index}; }

@@ -271,6 +271,8 @@ protected:
     /// `failure`, which the deadline made of an attempt that was not the first one, with what the store said
     /// to that before.
     [[gnu::cold]] Failure after_deadline(Failure failure) const;
+    /// `failure` of a call that has used up its attempts says how many they were.
+    [[gnu::cold]] Failure with_attempts(Failure failure) const;
     /// Of a call that comes to no result. `place`: of the store, where `ends_after_attempts()`.
     Failure failure_at_end(std::string place);
 

@@ -92,7 +92,7 @@ public:
     {
         auto end = result();
         if (!end)
-            end = explained(std::move(end).failure(), this->repository());
+            end = this->with_attempts(explained(std::move(end).failure(), this->repository()));
         this->observe_end(end, this->runtime());
         return end;
     }

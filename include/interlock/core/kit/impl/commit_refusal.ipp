@@ -18,6 +18,11 @@ INTERLOCK_DECL std::string printable_key(std::string_view bytes)
 
 INTERLOCK_DECL void CommitRefusal::add(std::string_view key, Errc code)
 {
+    add({}, key, code);
+}
+
+INTERLOCK_DECL void CommitRefusal::add(std::string_view place, std::string_view key, Errc code)
+{
     if (code == Errc::ok)
         return;
     if (first_ == Errc::ok)
@@ -25,6 +30,8 @@ INTERLOCK_DECL void CommitRefusal::add(std::string_view key, Errc code)
     if (!several_)
         return;
     refused_ += refused_.empty() ? "" : ", ";
+    if (place != place_)
+        (refused_ += place_ = place) += ": ";
     refused_ += printable_key(key);
     refused_ += ": ";
     refused_ += name_of(code);

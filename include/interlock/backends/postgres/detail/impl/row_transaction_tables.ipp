@@ -3,9 +3,12 @@
 #ifndef INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_TABLES_IPP
 #define INTERLOCK_BACKENDS_POSTGRES_DETAIL_IMPL_ROW_TRANSACTION_TABLES_IPP
 
+#include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/row_refusals.hpp>
 #include <interlock/backends/postgres/detail/row_transaction_tables.hpp>
 #include <interlock/core/errc.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
+#include <interlock/core/outcome.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -39,6 +42,21 @@ Outcome<void> RowTransactionCore<R>::lock_tables(std::span<TableLocks> tables, W
         }
     }
     return success();
+}
+
+/// `failure` of a commit of several tables, in one of them: its text names the table, and the key, if the
+/// commit changes only one row of it.
+template <class R>
+[[gnu::cold]] Failure in_table(Failure failure, JointRows<R> const& part)
+{
+    auto const place = place_of_table(part.store->table.name);
+    bool const of_key = failure.errc() == Errc::version_conflict || failure.errc() == Errc::not_found ||
+                        failure.errc() == Errc::already_exists;
+    if (failure.has_detail() || !of_key || part.changes.size() != 1)
+        return std::move(failure).placed(place);
+    CommitRefusal refusal{2};
+    refusal.add(place, part.changes[0].key->bytes(), failure.errc());
+    return std::move(refusal).failure();
 }
 
 template <class R>
@@ -83,8 +101,9 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit_tables(
             bool const refused =
                 code == Errc::version_conflict || code == Errc::not_found || code == Errc::already_exists;
             if (!refused || i == 0)
-                return std::move(before).failure();
-            return parts[0].store->or_duplicate(std::move(before).failure(), operation, Deadline{until});
+                return in_table(std::move(before).failure(), parts[i]);
+            return parts[0].store->or_duplicate(
+                in_table(std::move(before).failure(), parts[i]), operation, Deadline{until});
         }
         if (*before)
             return **std::move(before);

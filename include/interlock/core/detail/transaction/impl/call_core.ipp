@@ -145,6 +145,16 @@ INTERLOCK_DECL Failure CallCore::failure_at_end(std::string place)
     return after_attempts(code, std::move(place));
 }
 
+INTERLOCK_DECL Failure CallCore::with_attempts(Failure failure) const
+{
+    auto const attempts = machine_.attempts();
+    bool const used_up = attempts > 1 && attempts == machine_.limits().max_attempts;
+    if (refused_ || !used_up || !TransactionMachine::is_conflict(failure.errc()))
+        return failure;
+    auto text = failure.detail() + ", after " + std::to_string(attempts) + " attempts";
+    return std::move(failure).with_detail(std::move(text));
+}
+
 INTERLOCK_DECL Failure CallCore::after_deadline(Failure failure) const
 {
     if (failure.cause() == Errc::ok)
