@@ -313,6 +313,26 @@ TEST_CASE("What a consumer of batches has not read is not trimmed", "[patterns][
     CHECK(told.trouble == 1);
 }
 
+TEST_CASE(
+    "A handler of batches leaves the place and the partitions of its cursor alone",
+    "[patterns][subscription]")
+{
+    using namespace batch_subscription_test;
+    Fixture f;
+    f.sell(3);
+    il::BatchSubscription const reading{
+        f.events, il::TransactionService{creates, f.cursors}, "shipping", {.batch = 5}};
+    auto const refused = [&](auto change, std::string const& what) {
+        auto const outcome = reading.step(0, [&](std::span<il::Event const>, il::Cursor& c) { change(c); });
+        CHECK(outcome.errc() == il::Errc::invalid_argument);
+        CHECK(outcome.detail().find(what) != std::string::npos);
+        CHECK(f.cursors.load("shipping/0").errc() == il::Errc::not_found);
+    };
+    refused([](il::Cursor& c) { ++c.position; }, "has changed the place in its state from 3 to 4");
+    refused([](il::Cursor& c) { c.partitions = 7; }, "has changed the number of partitions in its cursor");
+    CHECK(reading.drain([](std::span<il::Event const>) {}).value() == 3);
+}
+
 TEST_CASE("A consumer of batches that is new may begin at the end", "[patterns][subscription][start]")
 {
     using namespace batch_subscription_test;

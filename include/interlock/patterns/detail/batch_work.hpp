@@ -100,6 +100,11 @@ struct BatchOf {
                 Errc::invalid_argument,
                 "a handler of batches has changed the place in its state from " + std::to_string(page.next) +
                     " to " + std::to_string(state.*place) + ": it is moved by the subscription alone"}};
+        if constexpr (std::same_as<T, Cursor>)
+            if (state.partitions != partitions)
+                throw BatchRefused{Failure{
+                    Errc::invalid_argument,
+                    "a handler of batches has changed the number of partitions in its cursor"}};
     }
     template <class X>
     auto handle([[maybe_unused]] T& state, [[maybe_unused]] X* transaction) const

@@ -433,8 +433,8 @@ protected:
         Timeout, "name the deadline, by which the call ends: (key, operation, {.deadline = 200ms})")
     INTERLOCK_MISNAMED_OPTIONS(
         Ttl,
-        "give a lock's lease to the policy, as in SetNxLock{.ttl = 5s}; how long a call may take is its "
-        "deadline: (key, operation, {.deadline = 200ms})")
+        "give a lock's lease to the policy, as in SetNxLock{.lock = {.ttl = 5s}}; how long a call may take "
+        "is its deadline: (key, operation, {.deadline = 200ms})")
     INTERLOCK_MISNAMED_OPTIONS(
         Retries, "give the number of attempts to the policy, as in OptimisticVersioning{.max_attempts = 5}")
     INTERLOCK_MISNAMED_OPTIONS(
