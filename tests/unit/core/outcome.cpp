@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <interlock/core/key.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/outcome.hpp>
 
@@ -7,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -199,6 +201,20 @@ TEST_CASE("a text that names one of several keys gets the place of the store", "
     CHECK(
         failure.message() ==
         "version_conflict: redis a: x: version_conflict, y: not_found, redis b: z: fenced_out");
+}
+
+TEST_CASE("a key that is a number is shown as one", "[core][outcome]")
+{
+    auto const shown = [](auto key) { return printable_key(KeyTraits<decltype(key)>::encode(key)); };
+    CHECK(shown(0) == "0");
+    CHECK(shown(-5) == "-5");
+    CHECK(shown(42U) == "42");
+    CHECK(shown((std::int64_t{1} << 48) - 1) == "281474976710655");
+    CHECK(shown(-(std::int64_t{1} << 48)) == "-281474976710656");
+    // Beyond that a key might be a text of eight bytes.
+    CHECK(shown(std::int64_t{1} << 48) == "????????");
+    CHECK(shown(std::string("order-17")) == "order-17");
+    CHECK(shown(std::string("a\nb")) == "a?b");
 }
 
 TEST_CASE("a copy of an error says the same after the original is gone", "[core][outcome]")

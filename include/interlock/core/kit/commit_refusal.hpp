@@ -24,7 +24,8 @@
 namespace interlock {
 inline namespace v0 {
 
-/// The first 64 bytes of a key in a form that may be shown: bytes that are not printable ASCII become `?`.
+/// The first 64 bytes of a key in a form that may be shown: bytes that are not printable ASCII become `?`. A
+/// key that is an integer between -2^48 and 2^48 is shown as a number.
 std::string printable_key(std::string_view bytes);
 
 /// The failure of a commit. Its code is that of the first change that was refused. If the commit has several

@@ -3,13 +3,24 @@
 #ifndef INTERLOCK_CORE_KIT_IMPL_COMMIT_REFUSAL_IPP
 #define INTERLOCK_CORE_KIT_IMPL_COMMIT_REFUSAL_IPP
 
+#include <interlock/core/key.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
 
 namespace interlock {
 inline namespace v0 {
 
 INTERLOCK_DECL std::string printable_key(std::string_view bytes)
 {
+    // What `KeyTraits` makes of an integer, if that is between -2^48 and 2^48: no text begins like that.
+    auto const begin = bytes.substr(0, 2);
+    if (bytes.size() == 8 && begin == std::string_view("\0\0", 2))
+        return std::to_string(KeyTraits<std::uint64_t>::decode(bytes));
+    if (bytes.size() == 8 && (begin == std::string_view("\x80\0", 2) || begin == "\x7f\xff"))
+        return std::to_string(KeyTraits<std::int64_t>::decode(bytes));
     std::string out;
     for (char c : bytes.substr(0, 64))
         out += c >= ' ' && c <= '~' ? c : '?';
