@@ -185,22 +185,22 @@ TEST_CASE("error, failure and outcome answer the same questions by the same name
 TEST_CASE("a text that names one of several keys gets the place of the store", "[core][outcome]")
 {
     auto const placed = [](Errc code, std::string text) {
-        return Failure{code, std::move(text)}.placed("redis name space \"shop\"").detail();
+        return Failure{code, std::move(text)}.placed("tapes shelf \"shop\"").detail();
     };
     for (auto code : {Errc::not_found, Errc::already_exists, Errc::version_conflict, Errc::fenced_out})
-        CHECK(placed(code, "A9: gone") == "redis name space \"shop\": A9: gone");
+        CHECK(placed(code, "A9: gone") == "tapes shelf \"shop\": A9: gone");
     // One that has a place already keeps it: of two places, it is the nearer one.
-    CHECK(placed(Errc::not_found, "redis name space \"a\": A9: gone") == "redis name space \"a\": A9: gone");
-    CHECK(placed(Errc::not_found, "redis: no such script") == "redis: no such script");
+    CHECK(placed(Errc::not_found, "tapes shelf \"a\": A9: gone") == "tapes shelf \"a\": A9: gone");
+    CHECK(placed(Errc::not_found, "tapes: no such reel") == "redis: no such script");
     CHECK(placed(Errc::invalid_argument, "key is empty") == "key is empty");
     CommitRefusal refusal{3};
-    refusal.add("redis a", "x", Errc::version_conflict);
-    refusal.add("redis a", "y", Errc::not_found);
-    refusal.add("redis b", "z", Errc::fenced_out);
+    refusal.add("tapes a", "x", Errc::version_conflict);
+    refusal.add("tapes a", "y", Errc::not_found);
+    refusal.add("tapes b", "z", Errc::fenced_out);
     auto const failure = std::move(refusal).failure();
     CHECK(
         failure.message() ==
-        "version_conflict: redis a: x: version_conflict, y: not_found, redis b: z: fenced_out");
+        "version_conflict: tapes a: x: version_conflict, y: not_found, tapes b: z: fenced_out");
 }
 
 TEST_CASE("a key that is a number is shown as one", "[core][outcome]")
