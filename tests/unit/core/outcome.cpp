@@ -191,7 +191,7 @@ TEST_CASE("a text that names one of several keys gets the place of the store", "
         CHECK(placed(code, "A9: gone") == "tapes shelf \"shop\": A9: gone");
     // One that has a place already keeps it: of two places, it is the nearer one.
     CHECK(placed(Errc::not_found, "tapes shelf \"a\": A9: gone") == "tapes shelf \"a\": A9: gone");
-    CHECK(placed(Errc::not_found, "tapes: no such reel") == "redis: no such script");
+    CHECK(placed(Errc::not_found, "tapes: no such reel") == "tapes: no such reel");
     CHECK(placed(Errc::invalid_argument, "key is empty") == "key is empty");
     CommitRefusal refusal{3};
     refusal.add("tapes a", "x", Errc::version_conflict);
