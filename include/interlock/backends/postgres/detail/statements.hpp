@@ -144,7 +144,7 @@ struct Table {
     bool arbiter{true};  ///< an index that ON CONFLICT takes does so
     /// The condition, behind AND, that the index is there by which a key is unique; or empty. The server
     /// knows the answer when it parses and plans a statement, and does so again once an index of the table
-    /// has gone. So it costs nothing, and a statement that was prepared for one row fails (42P01), or finds
+    /// has gone. So it costs little, and a statement that was prepared for one row fails (42P01), or finds
     /// none.
     std::string index_stands{};
     /// No table inherits from this one. A statement that must write one row names this table alone, since one
