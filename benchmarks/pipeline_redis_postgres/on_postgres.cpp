@@ -32,8 +32,6 @@ class Postgres {
     using Places = il::TransactionService<il::Cursor, il::PessimisticRowLock, Cursors>;
 
 public:
-    static constexpr bool shares_a_connection = false;
-
     Postgres(il::postgres::Pool const& pool, std::string address, std::string const& table, std::size_t batch)
         : address_(std::move(address)), table_(table), events{pool, {.partitions = 4}},
           effects{pool, {.table = table, .key = "job"}}, cursors{pool},

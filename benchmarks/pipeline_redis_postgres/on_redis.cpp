@@ -36,8 +36,6 @@ class Redis {
     using Service = il::TransactionService<Done, il::OptimisticVersioning, Models>;
 
 public:
-    static constexpr bool shares_a_connection = true;
-
     Redis(il::redis::Client const& client, std::string const& run, std::size_t batch)
         : events{client, {.name_space = "jobs" + run, .shards = 4}},
           effects{client, {.name_space = "effects" + run}}, cursors{client, {.name_space = "cursors" + run}},

@@ -13,10 +13,6 @@
 #include <interlock/patterns/subscription.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/describe.hpp>
 
 #include "../support/harness.hpp"
@@ -120,37 +116,14 @@ private:
     static il::NewEvent job(long number) { return il::new_event(Job{number, std::string(200, 'x')}); }
     static il::Key stream(long number) { return il::Key{"stream-" + std::to_string(number % 256)}; }
 
-    /// The callers are coroutines of one thread where the store has a connection that they share, and threads
-    /// where each call takes a connection of its own.
     double put(long count)
     {
         auto const begin = clock::now();
-        if constexpr (Store::shares_a_connection) {
-            boost::asio::io_context io{1};
-            long next = 0;
-            for (std::size_t i = 0; i < callers; ++i)
-                boost::asio::co_spawn(io, append_jobs(next, count), [](std::exception_ptr failure) {
-                    if (failure)
-                        std::rethrow_exception(failure);
-                });
-            io.run();
-        } else {
-            in_threads(callers, count, [&](long i) {
-                std::vector<il::NewEvent> const one{job(i)};
-                static_cast<void>(store_.events.append(stream(i), il::Expected::any(), one).value());
-            });
-        }
+        in_threads(callers, count, [&](long i) {
+            std::vector<il::NewEvent> const one{job(i)};
+            static_cast<void>(store_.events.append(stream(i), il::Expected::any(), one).value());
+        });
         return seconds_since(begin);
-    }
-    boost::asio::awaitable<void> append_jobs(long& next, long count)
-    {
-        while (next < count) {
-            auto const key = stream(next);
-            std::vector<il::NewEvent> const one{job(next++)};
-            auto const appended = co_await store_.events.async_append(
-                key, il::Expected::any(), one, il::Deadline{}, boost::asio::use_awaitable);
-            static_cast<void>(appended.value());
-        }
     }
 
     void fill(long count)
