@@ -210,12 +210,14 @@ TEMPLATE_LIST_TEST_CASE(
         CHECK(reader.drain(ignore).value() == 27);
         for (unsigned partition = 0; partition < events.partitions(); ++partition)
             put_back("reader", partition);
+        // It has read no more than the first event by then.
+        Subscription const slow{events, cursors, "reader", {.batch = 1}};
         std::atomic<int> again{0};
         std::atomic<unsigned> first{0};  // partition
         std::atomic<bool> may_go_on{false};
         std::stop_source stop;
         auto run = std::async(std::launch::async, [&] {
-            return reader.run(
+            return slow.run(
                 [&](Event const& event) {
                     if (again == 0)
                         first = event.partition;
