@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
 // Shows: POST /reservations of an inventory service. The inventory's row is locked and gets a new version,
-// the reservation and the order are rows of the user's own tables, and the event order.created says so: all
+// the reservation and the order are rows of the user's own tables, and the event ORDER_CREATED says so: all
 // of it is one transaction, once for each request, however often the request comes.
 // Needs: a PostgreSQL server, 15 or later, whose URL is the argument; it makes its tables in a schema, shop.
 // Run with: inventory_postgres postgresql://localhost/test
@@ -30,7 +30,7 @@ struct OrderCreated {
     std::int64_t id{0};
     std::int64_t product{0};
     int quantity{0};
-    static constexpr il::EventType event{"order.created", 1};
+    static constexpr il::EventType event{"ORDER_CREATED", 1};
 };
 BOOST_DESCRIBE_STRUCT(OrderCreated, (), (id, product, quantity))
 

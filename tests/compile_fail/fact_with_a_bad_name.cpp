@@ -1,7 +1,7 @@
-// expect: record a fact: .*of a-z 0-9
+// expect: record a fact: .*of a-z A-Z 0-9
 // SPDX-License-Identifier: BSL-1.0
 
-// A name with capitals and spaces.
+// A name with a space.
 
 #include <interlock/interlock.hpp>
 

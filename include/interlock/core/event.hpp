@@ -45,14 +45,15 @@ using Position = std::int64_t;
 
 namespace detail {
 
-/// Whether other programs can know an event by this name: 1 to 128 of the characters a to z, 0 to 9, dot,
-/// dash and underscore.
+/// Whether other programs can know an event by this name: 1 to 128 of the characters a to z, A to Z, 0 to 9,
+/// dot, dash and underscore. Names that differ in capitals are two names.
 constexpr bool is_event_name(std::string_view name) noexcept
 {
     if (name.empty() || name.size() > 128)
         return false;
     for (char const c : name)
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+              c == '-' || c == '_'))
             return false;
     return true;
 }
@@ -160,10 +161,10 @@ inline Outcome<void> validate(std::span<NewEvent const> events)
     for (auto const& event : events) {
         if (!EventType{event.type, event.version}.valid())
             return Failure{
-                Errc::invalid_argument, "no event can be called '" +
-                                            std::string(detail::beginning_of(event.type, 128)) +
-                                            "', version " + std::to_string(event.version) +
-                                            ": a name has 1 to 128 of a-z 0-9 . - _, a version is 1 or more"};
+                Errc::invalid_argument,
+                "no event can be called '" + std::string(detail::beginning_of(event.type, 128)) +
+                    "', version " + std::to_string(event.version) +
+                    ": a name has 1 to 128 of a-z A-Z 0-9 . - _, a version is 1 or more"};
         if (event.id.size() > max_event_id_bytes)
             return Failure{
                 Errc::invalid_argument, "the id of an event '" + event.type + "' has " +
@@ -213,8 +214,7 @@ public:
         requires(!Fact<F>)
     INTERLOCK_WRITE_INSTEAD(
         "record a fact: a struct that can be stored, with the name that other programs know it by, of a-z "
-        "0-9 "
-        ". - _, and its version: static constexpr interlock::EventType event{\"stock.sold\", 1}")
+        "A-Z 0-9 . - _, and its version: static constexpr interlock::EventType event{\"stock.sold\", 1}")
     void
     operator()(F const&, std::size_t = 0);
 
