@@ -243,16 +243,32 @@ inline Failure no_cloud_event(std::string const& why)
     return Failure{Errc::invalid_argument, "this is no CloudEvent: " + why};
 }
 
+/// The number that an attribute "sequence" says, as `to_cloud_event` writes it. 0: it is one of the other
+/// forms that the attribute may have, which are their sender's.
+inline std::int64_t number_of(std::string_view sequence) noexcept
+{
+    std::int64_t number = 0;
+    auto const* const last = sequence.data() + sequence.size();
+    auto const end = std::from_chars(sequence.data(), last, number);
+    return end.ptr == last && end.ec == std::errc{} && number > 0 ? number : 0;
+}
+
 /// The attributes of an envelope that is read.
 class EnvelopeReader {
 public:
     explicit EnvelopeReader(Json const& json) noexcept : json_(json) {}
 
+    /// Whether there is no such attribute; JSON's null says the same.
+    bool is_null(std::string_view name) const noexcept
+    {
+        auto const* const found = json_.find(name);
+        return found == nullptr || found->kind == Json::Kind::null;
+    }
     /// The text of an attribute; empty where there is none.
     std::string text(std::string_view name)
     {
         auto const* const found = json_.find(name);
-        if (found == nullptr || found->kind == Json::Kind::null)
+        if (is_null(name))
             return {};
         if (found->kind != Json::Kind::text && found->kind != Json::Kind::number)
             is_wrong(name);
@@ -359,7 +375,8 @@ Outcome<std::string> to_cloud_event(Event const& event, std::string_view source)
 
 /// The event in a CloudEvent, whoever has written it. Data in JSON become the bytes of a fact if they are a
 /// fact of the contract `C`: members that the fact does not have are passed over, and one that is missing has
-/// its default. Other data in JSON, and a text, stay what they are: bytes that are no fact.
+/// its default. Other data in JSON, and a text, stay what they are: bytes that are no fact. A `sequence` that
+/// is no number of this library's is passed over, and null is an attribute that is not there.
 ///
 /// `invalid_argument`, in words: it is no JSON, or larger than four times `max_event_bytes`; an attribute
 /// that must be there is not, or is of another kind; the type is no name of an event; the data are there
@@ -391,7 +408,7 @@ Outcome<CloudEvent> from_cloud_event(std::string_view json)
         Key{!subject.empty()   ? subject
             : !encoded.empty() ? encoded
                                : envelope.text("partitionkey")};
-    event.number = envelope.number("sequence", std::int64_t{0});
+    event.number = detail::number_of(envelope.text("sequence"));
     event.because = {
         envelope.text("correlationid"), envelope.text("causationid"), envelope.text("traceparent")};
     if (auto const time = envelope.text("time"); !time.empty()) {
@@ -400,8 +417,10 @@ Outcome<CloudEvent> from_cloud_event(std::string_view json)
             envelope.is_wrong("time");
         event.recorded_at = at.value_or(event.recorded_at);
     }
-    if (auto const* const data = read->find("data")) {
-        if (read->find("data_base64") != nullptr)
+    bool const as_base64 = !envelope.is_null("data_base64");
+    if (auto const* const data = read->find("data");
+        data != nullptr && !(as_base64 && envelope.is_null("data"))) {
+        if (as_base64)
             envelope.is_wrong("data_base64");  // one of the two, and nobody could tell which
         auto bytes = detail::FactsOf<C>::bytes(event, *data);
         if (!bytes && detail::FactsOf<C>::knows(event))
