@@ -183,10 +183,10 @@ private:
 /// Either the result of an applied operation or a `Failure`.
 ///
 /// **Guarantee.** Exactly one of: *applied* (there is a value), *not applied*, *unknown* (law P5). An
-/// outcome that was never assigned is not taken for a success. **Failures.** None of its
-/// own: `value()` throws the failure that is held, and the other members never throw but for want of memory
-/// for a text. **Thread safety.** Distinct objects: safe. Shared objects: reading is safe, everything else
-/// is not. **Cost.** One `R` or one `Failure`, whichever is larger, in place; no allocation.
+/// outcome that was never assigned is no success. **Failures.** None of its own: `value()` throws the one
+/// that is held, `failure()` throws where there is a value, and else only a copy or a move of `R` throws, or
+/// a want of memory for a text. **Thread safety.** Distinct objects: safe. Shared objects: reading is safe,
+/// everything else is not. **Cost.** One `R` or one `Failure`, whichever is larger, in place; no allocation.
 ///
 /// `R` is the result of the operation: a value, or `void`. A reference would outlive the state that it refers
 /// to, and does not compile.

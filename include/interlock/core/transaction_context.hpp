@@ -12,9 +12,9 @@
 ///         "printer-1",
 ///         [&](Printer& printer, interlock::TransactionContext& context) {
 ///             device.print(printer.queue.front(), context.fencing_token(), context.deadline());
-///             printer.queue.pop_front();
+///             printer.queue.erase(printer.queue.begin());
 ///         },
-///         {.deadline = 10s, .stop = shutdown.get_token()});
+///         {.deadline = 10s, .stop = shutdown});  // a std::stop_source
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/fencing_token.hpp>

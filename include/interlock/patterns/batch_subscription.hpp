@@ -50,7 +50,8 @@ struct BatchOptions {
     std::size_t batch{256};
     /// How long the transaction of a batch may take, besides the handler.
     std::chrono::nanoseconds deadline{std::chrono::seconds{30}};
-    /// How often the log is asked when there is nothing new: from the one, doubled each time, to the other.
+    /// How often the log is asked when nothing is new: after `poll_least`, then twice that, and so on, up to
+    /// `poll_most`.
     std::chrono::nanoseconds poll_least{std::chrono::milliseconds{1}};
     std::chrono::nanoseconds poll_most{std::chrono::milliseconds{100}};
     /// Where a consumer begins that has no cursor yet. One that has goes on where it was, whatever this says.

@@ -9,10 +9,12 @@
 /// not know says what is to become of them:
 ///
 ///     subscription.run([&](interlock::Event const& event) {
-///         if (auto const sold = event.as<Sold>())
-///             return ship(*sold), interlock::Handling::done;
+///         if (auto const sold = event.as<Sold>()) {
+///             ship(*sold);
+///             return interlock::Handling::done;
+///         }
 ///         return interlock::Handling::park;  // whoever knows it may go on with it later
-///     });
+///     }, stop);
 
 #include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>

@@ -9,8 +9,10 @@
 ///
 ///     interlock::Inbox const inbox{shipments, "shipping"};  // `shipments`: a TransactionService
 ///     subscription.run([&](interlock::Event const& event) {
-///         auto const sold = event.as<Sold>().value();
-///         return inbox.handle(event, sold.sku, [&](Shipment& s) { s.parcels += sold.quantity; });
+///         auto const sold = [&](Sold const& fact) {
+///             return inbox.handle(event, fact.sku, [&](Shipment& s) { s.parcels += fact.quantity; });
+///         };
+///         return interlock::match(event, sold, interlock::otherwise::ignore);  // other facts: passed over
 ///     }, stop);
 ///     // the same event again, from whatever process: `Handled::duplicate`, and nothing is changed
 ///

@@ -10,7 +10,7 @@
 ///         return interlock::match(
 ///             event, [&](Sold const& sold) { return ship(sold); },  // versions 1 and 2, see contract.hpp
 ///             [&](Reordered const&) {}, interlock::otherwise::park);
-///     });
+///     }, stop);
 
 #include <interlock/core/event.hpp>
 #include <interlock/core/kit/safe_argument.hpp>

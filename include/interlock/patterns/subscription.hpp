@@ -68,8 +68,9 @@ struct SubscriptionOptions {
     /// The cursor is written when it has waited for this long, though the batch is not complete. What was
     /// handled since is delivered again after a crash.
     std::chrono::nanoseconds cursor_every{std::chrono::milliseconds{100}};
-    /// How often the log is asked when there is nothing new: from the one, doubled each time, to the other. A
-    /// log that wakes its readers is asked at once when there is something.
+    /// How often the log is asked when nothing is new: after `poll_least`, then twice that, and so on, up to
+    /// `poll_most`. A log that wakes its readers is asked at once when there is something, and else, since
+    /// a wake-up may be lost, after five times `poll_most` at most.
     std::chrono::nanoseconds poll_least{std::chrono::milliseconds{1}};
     std::chrono::nanoseconds poll_most{std::chrono::milliseconds{100}};
     /// The lease of a partition: for so long another process waits when this one dies. Processes that share
@@ -114,7 +115,7 @@ concept EventHandler = detail::handles_events<std::remove_reference_t<F>>;
 /// **Needs.** `Cursors`: a `FencedRepository` with the value type `Cursor`; it need not be of the store that
 /// the events are in. **Lifetimes.** A shared handle; runs keep what they need. **Thread safety.**
 /// Everything: safe. **Cost.** One read for each batch, one write of the cursor for each batch and at most
-/// one for each `cursor_every`; idle, one read for each `poll_most`, and a renewal of the lease now and then.
+/// one for each `cursor_every`; idle, one read for each `poll_most`; a renewal for each third of the lease.
 /// A run on a log of several partitions reads and writes the list of the runs four times in a lease.
 /// A parked stream holds back the trimming of the log.
 template <class Events, class Cursors>

@@ -90,7 +90,7 @@ public:
     virtual void on_handed_over(PartitionNotice const&) noexcept {}
     /// A run has come, has gone, or is dead: the partitions are shared anew.
     virtual void on_members(MembersNotice const&) noexcept {}
-    /// Somebody has moved the cursor by hand; it is gone on from there.
+    /// Somebody has moved the cursor by hand, and reading goes on from there.
     virtual void on_moved(PartitionNotice const&) noexcept {}
     /// A batch was handled, and the cursor is at `position`.
     virtual void on_progress(PartitionNotice const&) noexcept {}

@@ -12,7 +12,7 @@
 ///     interlock::TransactionService service{interlock::SetNxLock{.lock = {.ttl = 10s}}, printers};
 ///     service.do_in_transaction("printer-1", [&](Printer& p, interlock::Lock<Printer>& lock) {
 ///         device.print(p.queue.front(), lock.fencing_token());  // the device refuses an older token
-///         p.queue.pop_front();
+///         p.queue.erase(p.queue.begin());
 ///     });
 
 #include <interlock/core/contracts/policy.hpp>
