@@ -77,8 +77,8 @@ struct PartitionReport {
     double handled_per_second{0};  ///< since the report before; 0 in the first one
 };
 
-/// Receives events; as `Observer`: members are `noexcept`, are called on the thread on which the event
-/// happens, perhaps from several threads at once, and never while the library holds a mutex. Texts are valid
+/// Receives notices; as `Observer`: members are `noexcept`, are called on the thread that they tell of,
+/// perhaps from several threads at once, and never while the library holds a mutex. Texts are valid
 /// during the call. The observer must outlive the subscription and its runs.
 class SubscriptionObserver {
 public:

@@ -93,7 +93,7 @@ KeyIn<R> in(R const& repository, A const& key)
 /// written: the repositories can not be committed together (two servers, two clients), one of them is there
 /// twice (or two have one table or name space), a call names a state in a repository that is none of these,
 /// or an operation records an event of a state whose repository names no log. A key of more than 509 bytes is
-/// `invalid_argument`. Keys in messages, and in `TransactionContext::keys()`, have a mark of their repository
+/// `invalid_argument`. Keys in messages, and in `TransactionContext::keys()`, have a sign of their repository
 /// in front, as in `2b:sku-1`.
 /// **Locks.** `PessimisticRowLock`, where the store has row locks, and `SetNxLock` take for each state the
 /// lock that its own repository has for it, in an order that is the same in every program, so that whoever
@@ -134,7 +134,7 @@ public:
     decltype(auto) runtime() const noexcept { return this->first().runtime(); }
     /// Equal for copies of this handle.
     void const* identity() const noexcept { return this->shared_.get(); }
-    /// Which repository a key with its mark belongs to. Lives as long as any copy of this handle.
+    /// Which repository a key with its sign belongs to. Lives as long as any copy of this handle.
     KeyPlaces const* key_places() const noexcept { return this->shared_.get(); }
     /// Whose threads make the blocking calls of asynchronous callers: those of the first repository, however
     /// many joint ones there are.
