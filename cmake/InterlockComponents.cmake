@@ -61,6 +61,9 @@ endfunction()
 # found, or is empty; <links> becomes the targets of the component's own needs, and <found> a phrase that
 # names them with version and place.
 function(interlock_find_dependencies component missing)
+    # There are no modules in what is tried. Looking for some needs a tool that is not everywhere where clang
+    # is: a thread library would not be found then.
+    set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
     set(absent "")
     set(links "")
     set(found "")
@@ -170,6 +173,7 @@ function(interlock_add_compiled name)
         list(APPEND units "${unit}")
     endforeach()
     add_library(${target} STATIC EXCLUDE_FROM_ALL ${units})
+    set_target_properties(${target} PROPERTIES CXX_SCAN_FOR_MODULES OFF)
     add_library(interlock::${name}_compiled ALIAS ${target})
     target_compile_definitions(${target}
         PUBLIC INTERLOCK_SEPARATE_COMPILATION BOOST_ASIO_SEPARATE_COMPILATION)
