@@ -47,9 +47,11 @@ struct RepositoryOptions {
     std::size_t max_value_bytes{std::size_t{1} << 20};
     /// Replicas that must have a lock's grant before it counts. With fewer of them within `replica_timeout`,
     /// and half of the time to the deadline, the grant is taken back and the acquire fails as `unavailable`:
-    /// not applied. A failover to one that has it then loses no lock. For each acquire the time that the
-    /// replicas take, on the connection of the asynchronous calls before the next commands; acquires are not
-    /// folded then. The right to `WAIT` is needed.
+    /// not applied. Likewise a renewal counts only once they have it: with fewer of them it is
+    /// `outcome_unknown`, and the lease is believed for no longer than before. A failover to one that has
+    /// both then loses no lock. For each acquire the time that the replicas take, on the connection of the
+    /// asynchronous calls before the next commands; acquires are not folded then. For up to 256 renewals at
+    /// once the same, on a connection of their own. The right to `WAIT` is needed.
     std::size_t replicas{0};
     std::chrono::nanoseconds replica_timeout{std::chrono::milliseconds{300}};
     /// How long an operation record is kept, by the server's clock. Longer than anybody retries.

@@ -26,6 +26,7 @@
 #include <interlock/backends/redis/detail/impl/call.ipp>
 #include <interlock/backends/redis/detail/impl/execute_operation.ipp>
 #include <interlock/backends/redis/detail/impl/lock_reports.ipp>
+#include <interlock/backends/redis/detail/impl/renewals.ipp>
 #include <interlock/backends/redis/detail/impl/state_core.ipp>
 #include <interlock/backends/redis/event_repository.hpp>
 #include <interlock/backends/redis/fwd.hpp>

@@ -16,6 +16,7 @@
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/joint_store.hpp>
 #include <interlock/backends/redis/detail/lock_reports.hpp>
+#include <interlock/backends/redis/detail/renewals.hpp>
 #include <interlock/backends/redis/detail/state_core.hpp>
 #include <interlock/backends/redis/fwd.hpp>
 #include <interlock/backends/redis/reply.hpp>

@@ -131,6 +131,21 @@ struct Renewal {
     Outcome<std::chrono::nanoseconds> granted{Errc::outcome_unknown};  ///< out, as `verb::Renew` says it
 };
 
+/// What became of `renewals`, which `ask()` is to prolong: a failure of that call is what became of each of
+/// which it has said nothing.
+template <class Ask>
+void settle_renewals(std::span<Renewal> renewals, Ask ask)
+{
+    for (auto& renewal : renewals)
+        renewal.granted = Errc::outcome_unknown;
+    Outcome<void> const asked = ask();
+    if (asked)
+        return;
+    for (auto& renewal : renewals)
+        if (renewal.granted.errc() == Errc::outcome_unknown && renewal.granted.failure().detail().empty())
+            renewal.granted = asked.failure();
+}
+
 /// What removing a lock record found.
 enum class Removal : unsigned char {
     removed,  ///< our record; gone now
@@ -345,8 +360,9 @@ struct Renew {
     Ttl ttl;
 };
 
-/// `Renew` for each of them in fewer trips. What became of each stands in `Renewal::granted`; the call itself
-/// has no failure. Optional.
+/// `Renew` for each of them in fewer trips. What became of each stands in `Renewal::granted`. A failure of
+/// the call itself is that of every renewal of which nothing else is known; whoever asks says so by
+/// `settle_renewals`. Optional.
 struct RenewAll {
     using answer = void;
     static constexpr std::string_view name = "renew_all";

@@ -205,12 +205,12 @@ public:
         return ask(verb::Renew{key, owner, ttl}, deadline);
     }
     /// `renew` for each of them in fewer trips; what became of each stands in its `granted`. One that
-    /// fails takes nothing from the others.
+    /// fails takes nothing from the others; a failure of the whole call stands in each.
     template <class Self = Derived>
         requires CarriesOut<Self, verb::RenewAll>
     void renew_all(std::span<Renewal> renewals, Ttl ttl, Deadline deadline = {}) const
     {
-        static_cast<void>(ask(verb::RenewAll{renewals, ttl}, deadline));
+        settle_renewals(renewals, [&] { return ask(verb::RenewAll{renewals, ttl}, deadline); });
     }
     /// Removes the lock record if it names `owner`, and never another one (law P8). It may be called again
     /// after an unknown outcome.

@@ -366,6 +366,34 @@ TEST_CASE("B11: a grant that too few replicas have confirmed is taken back", "[r
     }
 }
 
+TEST_CASE("B11: a renewal that too few replicas have is not believed", "[redis][faults]")
+{
+    Replicated w;
+    auto const granted = w.create(false, 20s, true);
+    REQUIRE(granted);
+    CHECK(w.patient.renew(x, owner(1), 90s, 20s).value() == 90s);
+    w.replica.pause();
+    w.primary.command({"CLIENT", "KILL", "TYPE", "replica"});  // or it would find them when it wakes up
+    auto const refused = w.repository.renew(x, owner(1), 1h);
+    CHECK(refused.errc() == Errc::outcome_unknown);
+    CHECK(refused.cause() == Errc::unavailable);
+    CHECK(refused.failure().detail().find("0 of 1 replicas have the renewal") != std::string::npos);
+    Key const other{"other"};
+    std::array together{Renewal{&x, owner(1)}, Renewal{&other, owner(1)}};
+    w.primary.command({"SCRIPT", "FLUSH"});
+    w.repository.renew_all(together, 1h);
+    CHECK(together[0].granted.errc() == Errc::outcome_unknown);
+    CHECK(together[1].granted.errc() == Errc::lock_lost);
+    CHECK(w.repository.renew(x, owner(2), 1h).errc() == Errc::lock_lost);
+
+    w.primary.kill();  // and the replica, which never got the renewals, is promoted
+    w.replica.resume();
+    w.replica.command({"REPLICAOF", "NO", "ONE"});
+    auto const lease = std::stoll(w.replica.command({"PTTL", w.name}));
+    CHECK(lease > 0);
+    CHECK(lease <= 90'000);
+}
+
 TEST_CASE("B11: a grant that is given up or cut off while a replica is waited for", "[redis][faults]")
 {
     Replicated w;

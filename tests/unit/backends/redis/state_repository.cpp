@@ -307,10 +307,21 @@ TEST_CASE("many leases are renewed in few trips, each by its own owner", "[redis
     CHECK(renewals[8].granted.cause() == Errc::lock_busy);
     CHECK(repository.create(names[9], owner(9999), 60s).failure().retry_after() > 50min);
     CHECK(repository.create(names[8], owner(9999), 60s).failure().retry_after() <= 1min);
+    for (Ttl const none : {Ttl{0s}, Ttl{-1s}, Ttl{25h}}) {
+        repository.renew_all(std::span{renewals}.first(2), none);
+        CHECK(renewals[0].granted.errc() == Errc::invalid_argument);
+        CHECK(repository.create(names[0], owner(9999), 60s).failure().retry_after() > 50min);
+    }
+    Key const empty;
+    std::array odd{Renewal{&empty, owner(1)}, Renewal{&names[1], owner(1)}};
+    repository.renew_all(odd, 1h);
+    CHECK(odd[0].granted.errc() == Errc::invalid_argument);
+    CHECK(odd[1].granted);
     server.kill();
-    repository.renew_all(std::span{renewals}.first(2), 1h, Deadline{200ms});
-    CHECK(renewals[0].granted.errc() != Errc::ok);
-    CHECK(renewals[0].granted.errc() != Errc::lock_lost);
+    repository.renew_all(odd, 1h, Deadline{200ms});
+    CHECK(odd[1].granted.errc() != Errc::ok);
+    CHECK(odd[1].granted.errc() != Errc::lock_lost);
+    CHECK(!odd[1].granted.failure().detail().empty());
 }
 
 TEST_CASE(

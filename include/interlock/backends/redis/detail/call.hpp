@@ -68,18 +68,25 @@ private:
     void* object_;
 };
 
-/// For a write that counts only once `replicas` replicas have it, and is taken back otherwise.
-struct Replication {
+/// For a write that counts only once `replicas` replicas have it.
+struct Replicas {
     std::size_t replicas;
     std::chrono::milliseconds timeout;  // how long the replicas may take
-    ScriptCall undo;                    // takes the write back
 
     /// The write and the question to the replicas (WAIT), as they leave together: WAIT is about what its own
-    /// connection wrote last. Half of the time is left for taking the write back.
-    [[gnu::cold]] std::string together(ScriptCall const& call, TimePoint now, TimePoint until) const;
+    /// connection wrote last. Half of the time to the deadline is left.
+    [[gnu::cold]] std::string together(std::string_view write, TimePoint now, TimePoint until) const;
     bool enough(ReplyView waited) const noexcept;
+    /// Too few have the write; `what` that was, and what becomes of it.
+    [[gnu::cold]] Failure missing(ReplyView waited, std::string_view what) const;
+};
+
+/// For one that is taken back otherwise, in the time that is left.
+struct Replication : Replicas {
+    ScriptCall undo;
+
     /// Why the write does not count. `undone`: it is known to have been taken back.
-    [[gnu::cold]] Failure missing(ReplyView waited, bool undone) const;
+    [[gnu::cold]] Failure not_granted(ReplyView waited, bool undone) const;
 };
 
 // ---- On the calling thread, over a pooled connection

@@ -222,6 +222,7 @@ private:
     std::optional<Failure> create(verb::Create const& create, bool loads, Deadline, TakeReply take) const;
     Request<Command> inspect_request(Key const& key) const;
     Request<Command> break_request(verb::BreakLock const& broken) const;
+    Replicas replicas() const noexcept;
     [[gnu::cold]] Replication replication(Key const& key, OwnerToken owner) const;
 
     /// `owner`: its bytes, or nothing: whoever it is.

@@ -169,8 +169,10 @@ public:
         requires(CarriesOut<R, verb::RenewAll> && ...)
     {
         OwnKeys own{all.renewals.size()};
-        for (auto const& renewal : all.renewals)
+        for (auto& renewal : all.renewals) {
             own.add(*renewal.key);
+            renewal.granted = JointParts<R...>::foreign_key();
+        }
         shared_->each([&](auto index, auto const& part) {
             std::vector<Renewal> renewals;
             own.each_of(index, [&](std::size_t i, Key const& key) {
@@ -178,7 +180,8 @@ public:
             });
             if (renewals.empty())
                 return;
-            static_cast<void>(part.carry_out(verb::RenewAll{renewals, all.ttl}, deadline));
+            settle_renewals(
+                renewals, [&] { return part.carry_out(verb::RenewAll{renewals, all.ttl}, deadline); });
             std::size_t at = 0;
             own.each_of(index, [&](std::size_t i, Key const&) {
                 all.renewals[i].granted = std::move(renewals[at++].granted);

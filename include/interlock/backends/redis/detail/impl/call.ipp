@@ -34,30 +34,36 @@ INTERLOCK_DECL std::optional<Failure> too_late(Deadline deadline, TimePoint now)
     return std::nullopt;
 }
 
-// ---- Replication
+// ---- Replicas
 
-INTERLOCK_DECL std::string Replication::together(ScriptCall const& call, TimePoint now, TimePoint until) const
+INTERLOCK_DECL std::string Replicas::together(std::string_view write, TimePoint now, TimePoint until) const
 {
     auto const left = std::chrono::ceil<std::chrono::milliseconds>((until - now) / 2);
     Command const wait(
         "WAIT", replicas, std::max(std::min(timeout, left), std::chrono::milliseconds{1}).count());
-    return call.text().append(wait.bytes());
+    return std::string(write).append(wait.bytes());
 }
 
-INTERLOCK_DECL bool Replication::enough(ReplyView waited) const noexcept
+INTERLOCK_DECL bool Replicas::enough(ReplyView waited) const noexcept
 {
     return waited.is(ReplyType::integer) && waited.integer() >= static_cast<std::int64_t>(replicas);
 }
 
-INTERLOCK_DECL Failure Replication::missing(ReplyView waited, bool undone) const
+INTERLOCK_DECL Failure Replicas::missing(ReplyView waited, std::string_view what) const
 {
-    Failure failure{
-        Errc::unavailable, "redis: " + std::to_string(waited.integer()) + " of " + std::to_string(replicas) +
-                               " replicas have the grant; it was " +
-                               (undone ? "taken back" : "to be taken back, or ends with its lease")};
     if (waited.is(ReplyType::error))
-        failure =
-            map_error(waited.text(), Access::read).with_detail("redis: WAIT: " + std::string(waited.text()));
+        return map_error(waited.text(), Access::read)
+            .with_detail("redis: WAIT: " + std::string(waited.text()));
+    return Failure{
+        Errc::unavailable, "redis: " + std::to_string(waited.integer()) + " of " + std::to_string(replicas) +
+                               " replicas have the " + std::string(what)};
+}
+
+INTERLOCK_DECL Failure Replication::not_granted(ReplyView waited, bool undone) const
+{
+    auto failure = missing(
+        waited,
+        undone ? "grant; it was taken back" : "grant; it was to be taken back, or ends with its lease");
     return undone ? std::move(failure) : std::move(failure).in_doubt();
 }
 
@@ -96,8 +102,8 @@ std::optional<Failure> exchange_replicated(
     Reply waited;
     {
         auto exchanged = client.execute(
-            replication.together(request.what, now, until), request.script, Access::write, Deadline{until},
-            &waited);
+            replication.together(request.what.text(), now, until), request.script, Access::write,
+            Deadline{until}, &waited);
         if (!exchanged)
             return std::move(exchanged).failure();
         if (!take(exchanged->reply()) || replication.enough(waited.root()))
@@ -105,7 +111,7 @@ std::optional<Failure> exchange_replicated(
     }
     auto const undone = client.execute(
         replication.undo.text(), &replication.undo.script(), Access::write, Deadline{until}, nullptr);
-    return replication.missing(waited.root(), static_cast<bool>(undone));
+    return replication.not_granted(waited.root(), static_cast<bool>(undone));
 }
 
 // ---- Over the shared connection
@@ -181,7 +187,7 @@ ReplicatedCommand<R>::ReplicatedCommand(
     ClientState<R>& client, Request<ScriptCall>&& request, Waiter& waiter, Replication&& replication)
     : QueuedCommand(Access::write, request.until), pipeline_(client.pipeline()),
       replication_(std::move(replication)),
-      bytes_(replication_.together(request.what, client.runtime().now(), request.until)),
+      bytes_(replication_.together(request.what.text(), client.runtime().now(), request.until)),
       resender_(std::string_view{bytes_}, request.script->text),
       undo_resender_(replication_.undo, replication_.undo.script().text), waiter_(waiter)
 {}
@@ -207,14 +213,14 @@ std::optional<Outcome<ReplyView>> ReplicatedCommand<R>::poll()
         return std::nullopt;
     if (!*result)
         return Outcome<ReplyView>{
-            undoing_ ? replication_.missing(waited_.root(), false)
+            undoing_ ? replication_.not_granted(waited_.root(), false)
                      : resender_.rule().explained(std::move(*result).failure())};
     auto const reply = (*result)->root();
     bool const refused = reply.is(ReplyType::error);
     if (refused && (undoing_ ? undo_resender_ : resender_).again(*pipeline_, *this, deadline(), reply.text()))
         return std::nullopt;
     if (undoing_)
-        return Outcome<ReplyView>{replication_.missing(waited_.root(), !refused)};
+        return Outcome<ReplyView>{replication_.not_granted(waited_.root(), !refused)};
     if (refused)
         return Outcome<ReplyView>{map_error(reply.text(), Access::write)};
     return Outcome<ReplyView>{reply};

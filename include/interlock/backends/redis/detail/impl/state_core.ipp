@@ -473,12 +473,16 @@ Request<ScriptCall> StateCore<R>::create_request(verb::Create const& create, boo
 }
 
 template <class R>
+Replicas StateCore<R>::replicas() const noexcept
+{
+    return {options_.replicas, whole_milliseconds(options_.replica_timeout)};
+}
+
+template <class R>
 Replication StateCore<R>::replication(Key const& key, OwnerToken owner) const
 {
     auto const secret = owner.bytes();
-    return {
-        options_.replicas, whole_milliseconds(options_.replica_timeout),
-        removal(key, {secret.data(), secret.size()})};
+    return {replicas(), removal(key, {secret.data(), secret.size()})};
 }
 
 template <class R>
@@ -517,65 +521,6 @@ StartedCall<Grant> StateCore<R>::start(verb::Create const& create, Deadline dead
 {
     return start_create<Grant>(
         create, false, deadline, waiter, ReadGrantOnly<R>{read_grant(create.key, create.owner, create.ttl)});
-}
-
-template <class R>
-void StateCore<R>::renew_some(std::span<Renewal* const> renewals, Ttl ttl, Deadline deadline) const
-{
-    auto const granted = whole_milliseconds(ttl.value());
-    auto const& script = renew_script();
-    auto command = evaluate(script, renewals.size());
-    for (auto const* renewal : renewals)
-        command.add(keys_.name("lock", renewal->key->bytes()));
-    command.add(granted.count());
-    for (auto const* renewal : renewals) {
-        auto const secret = renewal->owner.bytes();
-        command.add(std::string_view{secret.data(), secret.size()});
-    }
-    auto exchange = client_->execute(command, &script, Access::write, deadline);
-    for (std::size_t i = 0; i < renewals.size(); ++i) {
-        auto& outcome = renewals[i]->granted;
-        if (!exchange)
-            outcome = exchange.failure();
-        else if (auto const found = exchange->reply()[i]; found.is(ReplyType::error))
-            outcome = map_error(found.text(), Access::write);
-        else if (found.integer() == 1)
-            outcome = std::chrono::nanoseconds{granted};
-        else
-            outcome =
-                Failure::because(Errc::lock_lost, found.integer() == 0 ? Errc::not_found : Errc::lock_busy);
-    }
-}
-
-template <class R>
-Outcome<std::chrono::nanoseconds> StateCore<R>::carry_out(verb::Renew const& renew, Deadline deadline) const
-{
-    if (auto valid = validate_lock_call(renew.key, renew.ttl); !valid)
-        return std::move(valid).failure();
-    Renewal renewal{&renew.key, renew.owner};
-    auto* const one = &renewal;
-    renew_some({&one, 1}, renew.ttl, deadline);
-    return std::move(renewal.granted);
-}
-
-template <class R>
-Outcome<void> StateCore<R>::carry_out(verb::RenewAll const& all, Deadline deadline) const
-{
-    constexpr std::size_t most = 256;
-    auto const shard = [this](Renewal const* renewal) { return keys_.shard_of(renewal->key->bytes()); };
-    std::vector<Renewal*> sorted;
-    for (auto& renewal : all.renewals)
-        sorted.push_back(&renewal);
-    if (keys_.shards() > 1)
-        std::sort(sorted.begin(), sorted.end(), [&](auto* a, auto* b) { return shard(a) < shard(b); });
-    for (std::span<Renewal*> rest{sorted}; !rest.empty();) {
-        std::size_t count = 1;
-        while (count < std::min(most, rest.size()) && shard(rest[count]) == shard(rest[0]))
-            ++count;
-        renew_some(rest.first(count), all.ttl, deadline);
-        rest = rest.subspan(count);
-    }
-    return success();
 }
 
 template <class R>

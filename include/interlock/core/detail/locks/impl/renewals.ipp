@@ -183,7 +183,9 @@ void LockRenewals<R>::renew_together(Shard& shard, std::span<DueRenewal const> d
     auto const sent = this->runtime_.now();
     Deadline const deadline{std::min(add(sent, this->options_.ttl.value() / 3), Deadline{}.at(sent))};
     if (this->traits_.renews_together)
-        static_cast<void>(this->store_.carry_out(verb::RenewAll{renewals, this->options_.ttl}, deadline));
+        settle_renewals(renewals, [&] {
+            return this->store_.carry_out(verb::RenewAll{renewals, this->options_.ttl}, deadline);
+        });
     else
         renewals[0].granted = ask_to_renew(*renewals[0].key, renewals[0].owner, deadline);
     std::vector<LossNotice> losses;
