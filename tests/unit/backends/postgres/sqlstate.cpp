@@ -131,11 +131,8 @@ TEST_CASE("only what ends a session leaves a commit in doubt", "[postgres][sqlst
 
 Connection& connected(Connection& connection)
 {
-    connection
-        .open(
-            *parse_settings(postgres_server().url()), "test",
-            interlock::detail::add(SystemRuntime::now(), 10s))
-        .value();
+    auto const settings = parse_settings(postgres_server().url());  // first: it may start the server
+    connection.open(*settings, "test", interlock::detail::add(SystemRuntime::now(), 10s)).value();
     return connection;
 }
 SqlError run(Connection& connection, std::string text)
