@@ -69,7 +69,7 @@ std::size_t utf8_length(std::string_view text)
     return size;
 }
 
-std::string quoted(std::string_view text)
+std::string json_text(std::string_view text)
 {
     std::string out = "\"";
     while (!text.empty()) {
@@ -164,12 +164,12 @@ std::string json_of(std::vector<Seen> const& locks)
     std::string out = "[";
     for (auto const& [name, info] : locks) {
         out += out.size() > 1 ? ",\n " : "";
-        out += fmt::format(R"({{"name":{},"held":{})", quoted(name), info.has_value());
+        out += fmt::format(R"({{"name":{},"held":{})", json_text(name), info.has_value());
         if (info) {
             out += fmt::format(
                 R"(,"holder":{},"since":{},"held_for":{},"remaining":{:.3f},"waiters":{},"token":{})",
-                info->holder.empty() ? "null" : quoted(info->holder),
-                info->since ? quoted(since_of(*info)) : "null",
+                info->holder.empty() ? "null" : json_text(info->holder),
+                info->since ? json_text(since_of(*info)) : "null",
                 info->held_for ? fmt::format("{:.3f}", seconds(*info->held_for)) : "null",
                 seconds(info->remaining), info->waiters, info->token.value());
         }
