@@ -74,10 +74,13 @@ template <class Session, std::size_t N>
 {
     if (keys.size() == 1 || failure.errc() != Errc::not_found || !failure.detail().empty())
         return failure;
-    if constexpr (requires { session.repository().named(keys[i]); })
-        return Failure{Errc::not_found, session.repository().named(keys[i]) + ": not_found"};
-    else
-        return Failure{Errc::not_found, printable_key(keys[i].bytes()) + ": not_found"};
+    auto const named = [&] {
+        if constexpr (requires { session.repository().named(keys[i]); })
+            return session.repository().named(keys[i]);
+        else
+            return printable_key(keys[i].bytes());
+    };
+    return Failure{Errc::not_found, named() + ": not_found"};
 }
 
 /// What a call is refused with whose i-th and j-th key are one to the store, by different spellings.

@@ -14,6 +14,7 @@
 #include <interlock/core/counter.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_keys.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
@@ -631,6 +632,50 @@ TEST_CASE("a schema that is none is refused by name", "[postgres][foreign_identi
     auto const missing = postgres::create_schema(moving.pool("&schema=" + moving.ns + "_nowhere"));
     CHECK(missing.errc() == Errc::misconfigured);
     CHECK(missing.detail().find(moving.ns + "_nowhere") != std::string::npos);
+}
+
+TEST_CASE(
+    "tables of the library that come in front of its own are not used by connections that are there",
+    "[postgres][foreign_identity]")
+{
+    // A schema that is called as the role stands first on the path, and is not there yet.
+    auto const role = fresh_pool().options().name_space + "_role";
+    sql({"CREATE ROLE " + role + " LOGIN SUPERUSER"});
+    auto url = postgres_server().url() + "&name_space=" + role;
+    url.replace(url.find("interlock@"), 9, role);
+    postgres::Pool const pool{postgres::Options::parse(url).value()};
+    REQUIRE(postgres::create_schema(pool));
+    sql(
+        {"CREATE TABLE " + role +
+             "_orders (id bigint PRIMARY KEY, paid int NOT NULL, version bigint NOT NULL)",
+         "INSERT INTO " + role + "_orders VALUES (1, 0, 1)"});
+    auto const work = [&](postgres::Pool const& p) {
+        postgres::StateRepository<Order> const orders{p, {.table = role + "_orders", .key = "id"}};
+        auto const count = [](Order& order) { return ++order.paid; };
+        TransactionService const optimistic{OptimisticVersioning{}, orders};
+        TransactionService const locking{PessimisticRowLock{}, orders};
+        TransactionService const idempotent{
+            IdempotencyKeys<OptimisticVersioning, postgres::IdempotencyStore>{
+                OptimisticVersioning{}, postgres::IdempotencyStore{p}},
+            orders};
+        CHECK(optimistic.do_in_transaction(OperationId{"a"}, 1, count) == 1);
+        CHECK(locking.do_in_transaction(OperationId{"b"}, 1, count) == 2);
+        CHECK(idempotent.do_in_transaction(IdempotentRequest("c", Scope("s")), 1, count) == 3);
+        CHECK(postgres::Counters{p}.atomic_once(OperationId{"d"}, Key{"n"}, increment(1)).value().value == 1);
+    };
+    postgres::Pool const other{postgres::Options::parse(url).value()};
+    work(pool);
+    work(other);
+    sql({"CREATE SCHEMA " + role});
+    for (auto const* const table : {"_state", "_lock", "_operation", "_idempotency", "_counter", "_once"})
+        sql(
+            {"CREATE TABLE " + role + "." + role + table + " (LIKE public." + role + table +
+             " INCLUDING ALL)"});
+    work(pool);
+    work(other);
+    // Whoever connects now is told.
+    postgres::Pool const fresh{postgres::Options::parse(url).value()};
+    CHECK(postgres::Counters{fresh}.load(Key{"n"}).errc() == Errc::misconfigured);
 }
 
 }  // namespace postgres_foreign_identity_test

@@ -37,6 +37,12 @@ Failure hidden_tables(std::string_view seen, std::string_view what_to_say);
 /// the session.
 std::string library_schema_words(std::string_view name_space);
 
+/// An expression that leaves only those schemas on the search path that are there now, if the tables of the
+/// library are found by it, so that no tables of a schema which is made later take their place. Its answer,
+/// if it did so, is what `keep_path_statement` needs to do it again.
+std::string kept_path_words(std::string_view name_space);
+std::string keep_path_statement(std::string_view kept);
+
 /// Where a pool has found the library's tables. The search path of a role may change while some sessions have
 /// the former one. Two sessions of one pool would then each have locks and answers of their own.
 class LibrarySchema {

@@ -143,8 +143,10 @@ template <class R>
 Outcome<void> create_schema(BasicPool<R> const& pool, Deadline deadline)
 {
     auto const& options = pool.options();
-    auto const batch = detail::creation_of(
+    auto batch = detail::creation_of(
         schema_sql(options.name_space, options.schema), detail::stable_hash("schema", options.name_space));
+    if (options.schema.empty())  // as the greeting does where the tables are there already
+        batch.add("SELECT " + detail::kept_path_words(options.name_space));
     return detail::tables_made(PoolAccess::state(pool)->run(batch, detail::Access::commit, deadline));
 }
 

@@ -165,7 +165,8 @@ INTERLOCK_DECL Outcome<void> greet(
     auto const first = joined_text(
         {"SELECT pg_backend_pid(), pg_is_in_recovery(), ",
          found_by_path ? hidden_words(names_of_tables(tables)) : "NULL", ", ",
-         found_by_path ? library_schema_words(tables) : "NULL", ", "});
+         found_by_path ? library_schema_words(tables) : "NULL", ", ",
+         found_by_path ? kept_path_words(tables) : "NULL", ", "});
     auto exchange = ask(connection, joined_text({first, life_words, ", ", setting_words}), until);
     bool life_is_known = well_answered(exchange);
     if (life_is_known)
@@ -185,13 +186,15 @@ INTERLOCK_DECL Outcome<void> greet(
         return hidden_tables(reply.text(0, 2), "Options::schema, or schema=... in the URL");
     if (auto stays = library_schema.stays(reply.text(0, 3)); !stays)
         return stays;
-    auto life =
-        life_is_known ? Exchange{} : ask(connection, "SELECT 0, 0, 0, 0, " + std::string(life_words), until);
+    if (!reply.null(0, 4))
+        connection.began_with(keep_path_statement(reply.text(0, 4)));
+    auto life = life_is_known ? Exchange{}
+                              : ask(connection, "SELECT 0, 0, 0, 0, 0, " + std::string(life_words), until);
     auto const& said = life_is_known ? reply : life.replies[0];
     life_is_known = life_is_known || well_answered(life);
     // A half of the name is none: who has it could take a server for another one.
-    if (life_is_known && !said.null(0, 4) && !said.null(0, 5))
-        connection.set_life(std::string(said.text(0, 4)) + " " + std::string(said.text(0, 5)));
+    if (life_is_known && !said.null(0, 5) && !said.null(0, 6))
+        connection.set_life(std::string(said.text(0, 5)) + " " + std::string(said.text(0, 6)));
     auto const pid = reply.text(0, 0);
     if (pid == std::to_string(connection.pid()))
         return success();

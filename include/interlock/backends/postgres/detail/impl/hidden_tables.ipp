@@ -58,6 +58,26 @@ INTERLOCK_DECL std::string library_schema_words(std::string_view name_space)
          name_space, "_lock'))"});
 }
 
+INTERLOCK_DECL std::string kept_path_words(std::string_view name_space)
+{
+    SqlWords words;
+    words.set("lock", quoted_text(joined_text({name_space, "_lock"})));
+    return words.line(R"((SELECT CASE WHEN to_regclass({lock}) IS NOT NULL
+        AND current_setting('search_path') !~ 'pg_temp'
+        THEN set_config('interlock.path', source, false) || '|' || set_config('search_path',
+        (SELECT string_agg(quote_ident(s), ', ' ORDER BY o)
+        FROM unnest(current_schemas(false)) WITH ORDINALITY AS u (s, o)), false) END
+        FROM pg_settings WHERE name = 'search_path'))");
+}
+
+INTERLOCK_DECL std::string keep_path_statement(std::string_view kept)
+{
+    auto const bar = kept.find('|');
+    return joined_text(
+        {"SELECT set_config('interlock.path', ", quoted_text(kept.substr(0, bar)),
+         ", false), set_config('search_path', ", quoted_text(kept.substr(bar + 1)), ", false)"});
+}
+
 INTERLOCK_DECL Outcome<void> LibrarySchema::stays(std::string_view found)
 {
     if (found.empty())  // there are no tables yet, or the connection cannot see any
@@ -111,7 +131,8 @@ INTERLOCK_DECL std::string guard_text(std::vector<std::string> const& names, std
     WHERE c.relname = ANY({names}) AND n.nspname <> current_schema() AND n.nspname !~ '^pg_'
     AND (n.nspname = ANY(current_schemas(false)) OR (c.relkind IN ('r', 'p')
         AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'INSERT')
-        AND (SELECT source FROM pg_settings WHERE name = 'search_path') NOT IN ('client', 'session')
+        AND coalesce(nullif(current_setting('interlock.path', true), ''),
+            (SELECT source FROM pg_settings WHERE name = 'search_path')) NOT IN ('client', 'session')
         AND NOT EXISTS (SELECT FROM pg_class h WHERE h.relname = ANY({names})
             AND h.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()))))
     ORDER BY array_position(current_schemas(false), n.nspname), c.relname LIMIT 1; IF FOUND THEN
