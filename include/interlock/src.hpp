@@ -35,8 +35,10 @@
 #include <interlock/core/detail/transaction/src.hpp>
 #include <interlock/core/kit/impl/assertion.ipp>
 #include <interlock/core/kit/impl/commit_refusal.ipp>
+#include <interlock/core/kit/impl/context_access.ipp>
 #include <interlock/core/kit/impl/counter_call.ipp>
 #include <interlock/core/kit/impl/lock_call.ipp>
+#include <interlock/core/kit/impl/nested_keys.ipp>
 #include <interlock/core/kit/impl/newer_states.ipp>
 #include <interlock/core/kit/impl/pending_operations.ipp>
 #include <interlock/core/kit/impl/stepped_operation.ipp>

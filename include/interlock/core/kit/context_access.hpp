@@ -21,11 +21,9 @@
 #include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/transaction_context.hpp>
+#include <interlock/separate_compilation.hpp>
 
-#include <optional>
 #include <span>
-#include <string>
-#include <utility>
 #include <vector>
 
 namespace interlock {
@@ -66,19 +64,7 @@ public:
     /// The keys in the store `store` of the operation, and of those around it. `places`: that store is made
     /// of several, else null.
     static std::vector<Key> keys_around(
-        TransactionContext const& context, void const* store, KeyPlaces const* places = nullptr)
-    {
-        std::vector<Key> keys;
-        for (auto const* c = &context; c != nullptr; c = c->outer_)
-            for (auto const& key : c->keys_) {
-                auto const place = c->place_of(key);
-                if (place.store == store)
-                    keys.emplace_back(std::string(place.key));
-                else if (auto known = places != nullptr ? places->key_at(place) : std::nullopt)
-                    keys.push_back(*std::move(known));
-            }
-        return keys;
-    }
+        TransactionContext const& context, void const* store, KeyPlaces const* places = nullptr);
     /// Whether `context`, or an operation around it, works on `key` of the call of `inner`.
     static bool holds(
         TransactionContext const& context, TransactionContext const& inner, Key const& key) noexcept
@@ -133,5 +119,9 @@ public:
 
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/impl/context_access.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_CONTEXT_ACCESS_HPP

@@ -13,13 +13,12 @@
 #include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/deadline.hpp>
-#include <interlock/core/errc.hpp>
 #include <interlock/core/key.hpp>
 #include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/kit/context_access.hpp>
-#include <interlock/core/kit/per_key.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/transaction_context.hpp>
+#include <interlock/separate_compilation.hpp>
 
 #include <cstddef>
 #include <optional>
@@ -31,6 +30,21 @@ namespace interlock {
 inline namespace v0 {
 namespace detail {
 
+/// The keys of operations around a call, and behind them those of the call.
+struct NestedKeys {
+    std::vector<Key> all;
+    std::size_t around{0};  // how many of them are not the call's own
+
+    /// Without the call's own when none is around it. See `ContextAccess::keys_around`.
+    NestedKeys(
+        TransactionContext const& outer, void const* store, KeyPlaces const* places,
+        std::span<Key const> keys);
+
+    /// What the call is refused with, now that the store has said which two of `all` are one.
+    std::optional<Failure> refusal(
+        Outcome<std::optional<std::pair<std::size_t, std::size_t>>> const& same) const;
+};
+
 /// `outer` is the operation that makes the call, null if there is none: those around it count, too. The
 /// failure of a call that names one of their keys, or a key twice; nothing if it does not, or if the store
 /// could not say. That the keys are not the same by their bytes has been seen before.
@@ -41,32 +55,21 @@ template <class R>
 std::optional<Failure> names_outer_key(
     R const& store, std::span<Key const> keys, TransactionContext const* outer, Deadline deadline)
 {
-    if constexpr (CarriesOut<R, verb::FindSameKeys>) {
-        if (outer == nullptr)
-            return std::nullopt;
-        auto all = ContextAccess::keys_around(*outer, store.identity(), ContextAccess::key_places_of(store));
-        auto const around = all.size();
-        if (around == 0)
-            return std::nullopt;
-        all.insert(all.end(), keys.begin(), keys.end());
-        auto const same = store.carry_out(verb::FindSameKeys{all}, deadline);
-        if (!same && same.errc() == Errc::overloaded)
-            return same.failure();  // the operation around this call has what this call would need, too
-        if (!same || !*same || (*same)->second < around)
-            return std::nullopt;
-        auto const [first, second] = **same;
-        if (first >= around)
-            return key_named_twice(first - around, second - around, keys.size());
-        return Failure{
-            Errc::would_deadlock,
-            "an operation around this one works on the same key, by another spelling: " +
-                printable_key(all[first].bytes())};
-    }
+    if constexpr (CarriesOut<R, verb::FindSameKeys>)
+        if (outer != nullptr) {
+            NestedKeys const nested{*outer, store.identity(), ContextAccess::key_places_of(store), keys};
+            if (nested.around > 0)
+                return nested.refusal(store.carry_out(verb::FindSameKeys{nested.all}, deadline));
+        }
     return std::nullopt;
 }
 
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock
+
+#ifndef INTERLOCK_SEPARATE_COMPILATION
+#include <interlock/core/kit/impl/nested_keys.ipp>
+#endif
 
 #endif  // INTERLOCK_CORE_KIT_NESTED_KEYS_HPP

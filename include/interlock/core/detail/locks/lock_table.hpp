@@ -59,14 +59,7 @@ class LockTable : public std::enable_shared_from_this<LockTable<R>>, private Loc
 
 public:
     /// `store` must live as long as the table.
-    LockTable(LockStore& store, R runtime, LockStoreTraits traits, LockOptions options)
-        : Base(store, std::move(runtime), traits, options), wrong_option_(wrong_option(options))
-    {
-        for (auto& shard : this->lines_.shards())
-            shard.alarm.table = this;
-        if (options.observer != nullptr)
-            place_ = store.place();
-    }
+    LockTable(LockStore& store, R runtime, LockStoreTraits traits, LockOptions options);
     LockTable(LockTable const&) = delete;
     LockTable& operator=(LockTable const&) = delete;
     ~LockTable();

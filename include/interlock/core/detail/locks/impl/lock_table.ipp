@@ -14,6 +14,16 @@ inline namespace v0 {
 namespace detail {
 
 template <Runtime R>
+LockTable<R>::LockTable(LockStore& store, R runtime, LockStoreTraits traits, LockOptions options)
+    : Base(store, std::move(runtime), traits, options), wrong_option_(wrong_option(options))
+{
+    for (auto& shard : this->lines_.shards())
+        shard.alarm.table = this;
+    if (options.observer != nullptr)
+        place_ = store.place();
+}
+
+template <Runtime R>
 LockTable<R>::~LockTable()
 {
     if (this->forked())
