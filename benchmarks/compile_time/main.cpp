@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What it costs to include the library.
+// What it costs to include the library, and to compile a unit that uses one service.
 //
 // How it works: the compiler (the environment's CXX, or g++) reads translation units of one line with
 // -fsyntax-only, and its user processor time is taken. The rivals are the Asio headers that users of the
 // library include anyway.
+//
+// The units stand in units/. Each is compiled with -O2, header-only and as one of a program whose bodies are
+// compiled elsewhere, and beside that header-only by the headers in INTERLOCK_INCLUDE_BEFORE, if that is set:
+// another checkout. CPPFLAGS has what the client libraries need (-I/usr/include/postgresql).
 
 #include "../support/harness.hpp"
 
@@ -18,6 +22,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 
 namespace {
@@ -70,6 +75,20 @@ struct Compiler {
         return run({"-fsyntax-only", unit(header).string()});
     }
 
+    /// The unit of the library's user, optimised.
+    double seconds_of_unit(fs::path const& file, bool separate) const
+    {
+        std::vector<std::string> arguments{"-O2", "-c", file.string(), "-o", (scratch / "unit.o").string()};
+        if (separate)
+            arguments.insert(
+                arguments.end(), {"-DINTERLOCK_SEPARATE_COMPILATION", "-DBOOST_ASIO_SEPARATE_COMPILATION"});
+        auto const* const flags = std::getenv("CPPFLAGS");
+        std::istringstream words{flags != nullptr ? flags : ""};
+        for (std::string word; words >> word;)
+            arguments.push_back(word);
+        return run(std::move(arguments)).value_or(bench::not_measured);
+    }
+
     /// How many lines are not blank after preprocessing.
     std::size_t lines(std::string const& header) const
     {
@@ -107,6 +126,40 @@ public:
 private:
     fs::path path_;
 };
+
+/// A unit in units/, and what it should cost of what it did before.
+struct Unit {
+    char const* name;
+    double header_only;
+    double separate;
+};
+constexpr Unit units[] = {
+    {"redis_lease", 0.57, 0.34}, {"postgres_row_lock", 0.65, 0.48}, {"run_time", 0, 0.42}};
+
+void compile_units(bench::Options const& options, Compiler const& compiler, int rounds)
+{
+    using Kind = bench::Target::Kind;
+    auto const folder = fs::path(__FILE__).parent_path() / "units";
+    for (auto const& unit : units) {
+        auto const file = folder / (std::string(unit.name) + ".cpp");
+        std::vector<bench::Contestant> contestants{
+            {"header-only",
+             [&](int) { return compiler.seconds_of_unit(file, false); },
+             {{"before", Kind::at_most, unit.header_only}}},
+            {"compiled",
+             [&](int) { return compiler.seconds_of_unit(file, true); },
+             {{"before", Kind::at_most, unit.separate}}}};
+        if (auto const* const before = std::getenv("INTERLOCK_INCLUDE_BEFORE"))
+            contestants.push_back(
+                {"before",
+                 [&, other = Compiler{compiler.command, before, compiler.scratch}](int) {
+                     return other.seconds_of_unit(file, false);
+                 },
+                 {}});
+        bench::compete(
+            options, "compile_time", std::string("unit ") + unit.name, "user seconds", rounds, contestants);
+    }
+}
 
 std::vector<std::string> public_headers(fs::path const& includes)
 {
@@ -162,6 +215,7 @@ int main(int argc, char** argv)
              contestant("interlock/interlock.hpp", {{"boost/asio/steady_timer.hpp", Kind::at_most, 1.5}})});
         if (options.smoke)
             return 0;
+        compile_units(options, compiler, std::min(rounds, 3));
 
         if (!options.csv)
             std::printf(
