@@ -28,7 +28,7 @@ INTERLOCK_DECL void CloseConnection::operator()(pg_conn* connection) const noexc
     PQfinish(connection);
 }
 
-INTERLOCK_DECL std::string_view state_of_refusal(std::string_view said) noexcept
+[[gnu::cold]] INTERLOCK_DECL std::string_view state_of_refusal(std::string_view said) noexcept
 {
     while (said.ends_with('\n'))
         said.remove_suffix(1);
@@ -67,7 +67,7 @@ private:
 
 /// Starts to connect; null when there is no memory. Notices are not printed, and the text of a refusal is its
 /// SQLSTATE (see `state_of_refusal`).
-INTERLOCK_DECL RawConnection start_connecting(Settings const& settings)
+[[gnu::cold]] INTERLOCK_DECL RawConnection start_connecting(Settings const& settings)
 {
     std::vector<char const*> keywords;
     std::vector<char const*> values;
@@ -88,7 +88,7 @@ INTERLOCK_DECL RawConnection start_connecting(Settings const& settings)
 /// How a connection that was started goes on.
 enum class Connected : unsigned char { yes, refused, too_late };
 
-INTERLOCK_DECL Connected finish_connecting(PGconn* opening, TimePoint until)
+[[gnu::cold]] INTERLOCK_DECL Connected finish_connecting(PGconn* opening, TimePoint until)
 {
     auto next = PGRES_POLLING_WRITING;
     while (PQstatus(opening) != CONNECTION_BAD) {
@@ -107,7 +107,7 @@ INTERLOCK_DECL Connected finish_connecting(PGconn* opening, TimePoint until)
 
 /// Whether a server that refused the settings with a state that says nothing takes them without `options`:
 /// PgBouncer answers 08P01 to a setting that it does not pass on, and to much else.
-INTERLOCK_DECL bool refuses_options(Settings settings, TimePoint until)
+[[gnu::cold]] INTERLOCK_DECL bool refuses_options(Settings settings, TimePoint until)
 {
     if (std::erase_if(settings, [](auto const& entry) { return entry.first == "options"; }) == 0)
         return false;
@@ -118,7 +118,7 @@ INTERLOCK_DECL bool refuses_options(Settings settings, TimePoint until)
 /// A failure that libpq itself has found, before the server refused anything. Its words are those of libpq's
 /// source (`OwnTexts`) or of OpenSSL, which has no translations. All that matters is whether trying again can
 /// help.
-INTERLOCK_DECL Failure client_failure(PGconn* connection, std::string const& endpoint)
+[[gnu::cold]] INTERLOCK_DECL Failure client_failure(PGconn* connection, std::string const& endpoint)
 {
     if (PQconnectionNeedsPassword(connection) != 0)
         return failed(
@@ -160,7 +160,7 @@ INTERLOCK_DECL Failure client_failure(PGconn* connection, std::string const& end
 
 /// Why there is no connection. The server's text is left out, since it may name users and files of the
 /// client's machine, and since it is translated.
-INTERLOCK_DECL Failure
+[[gnu::cold]] INTERLOCK_DECL Failure
 connect_failure(PGconn* connection, Settings const& settings, std::string const& endpoint, TimePoint until)
 {
     std::string const state{state_of_refusal(PQerrorMessage(connection))};
@@ -180,7 +180,7 @@ connect_failure(PGconn* connection, Settings const& settings, std::string const&
         rule.errc, {"postgres: ", endpoint, " refuses the connection: ", rule.name, " (", state, ")"});
 }
 
-INTERLOCK_DECL Outcome<RawConnection> connect_by(
+[[gnu::cold]] INTERLOCK_DECL Outcome<RawConnection> connect_by(
     Settings const& settings, std::string const& endpoint, TimePoint until)
 {
     OwnTexts const own_texts;

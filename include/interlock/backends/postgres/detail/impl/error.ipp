@@ -34,7 +34,7 @@ namespace detail {
 
 /// Whether the server's message, in whatever language, is about something that `create_schema` makes. A table
 /// of the user's may have such a name, too: it costs a needless half sentence.
-INTERLOCK_DECL bool names_a_table_of_ours(std::string_view message) noexcept
+[[gnu::cold]] INTERLOCK_DECL bool names_a_table_of_ours(std::string_view message) noexcept
 {
     for (auto const ending :
          {"_state", "_lock", "_operation", "_idempotency", "_counter", "_once", "_version", "_token",
@@ -47,7 +47,7 @@ INTERLOCK_DECL bool names_a_table_of_ours(std::string_view message) noexcept
 /// The error as a text for people. Values must not get into it, but the server's messages quote values. A
 /// message is therefore shown only for states that are about the schema, and where the user's schema itself
 /// has raised the error.
-INTERLOCK_DECL std::string describe(SqlError const& error)
+[[gnu::cold]] INTERLOCK_DECL std::string describe(SqlError const& error)
 {
     std::string out = "postgres: ";
     if (!error.settings.empty())

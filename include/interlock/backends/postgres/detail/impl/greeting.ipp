@@ -24,7 +24,7 @@ namespace detail {
 ///
 /// Checks whether that session stays this client's. A second client begins a transaction meanwhile: if the
 /// pooler shares sessions, the second client gets this session, and our next statement gets another one.
-INTERLOCK_DECL Outcome<void> check_pooler(
+[[gnu::cold]] INTERLOCK_DECL Outcome<void> check_pooler(
     Connection& connection, Settings const& settings, std::string const& endpoint, std::string_view pid,
     TimePoint until)
 {
@@ -91,7 +91,7 @@ inline constexpr std::string_view life_words =
     "(SELECT stats_reset FROM pg_stat_bgwriter)";
 
 /// Runs `sql`, which only asks and sets.
-INTERLOCK_DECL Exchange ask(Connection& connection, std::string sql, TimePoint until)
+[[gnu::cold]] INTERLOCK_DECL Exchange ask(Connection& connection, std::string sql, TimePoint until)
 {
     Batch batch;
     batch.add(std::move(sql));
@@ -135,7 +135,7 @@ Outcome<void> set_one_by_one(
 
 /// The same greeting in parts, for a server that refuses a part of it: only the needed settings must be
 /// taken. The answer is that of the whole greeting, with as many columns as the server has answered.
-INTERLOCK_DECL Outcome<Exchange> greet_in_parts(
+[[gnu::cold]] INTERLOCK_DECL Outcome<Exchange> greet_in_parts(
     Connection& connection, std::string const& endpoint, std::string const& first, TimePoint until)
 {
     auto answer = ask(connection, first + setting_calls(needed_settings), until);
@@ -151,7 +151,7 @@ INTERLOCK_DECL Outcome<Exchange> greet_in_parts(
     return answer;
 }
 
-INTERLOCK_DECL Outcome<void> greet(
+[[gnu::cold]] INTERLOCK_DECL Outcome<void> greet(
     Connection& connection, Settings const& settings, std::string const& endpoint, std::string const& tables,
     LibrarySchema& library_schema, TimePoint until)
 {

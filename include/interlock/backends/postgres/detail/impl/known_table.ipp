@@ -48,7 +48,7 @@ inline constexpr std::uint32_t uuid = 2950;
 }  // namespace type_oid
 
 /// The number in the first parentheses of a type's text: `timestamp(3) without time zone`.
-INTERLOCK_DECL int first_modifier(std::string_view type, int otherwise) noexcept
+[[gnu::cold]] INTERLOCK_DECL int first_modifier(std::string_view type, int otherwise) noexcept
 {
     auto const open = type.find('(');
     if (open != std::string_view::npos)
@@ -57,7 +57,7 @@ INTERLOCK_DECL int first_modifier(std::string_view type, int otherwise) noexcept
 }
 
 /// The greatest version that the column can hold.
-INTERLOCK_DECL Version last_version_of(ColumnFacts const& column) noexcept
+[[gnu::cold]] INTERLOCK_DECL Version last_version_of(ColumnFacts const& column) noexcept
 {
     switch (column.base_oid) {
     case type_oid::smallint: return std::numeric_limits<std::int16_t>::max();
@@ -74,7 +74,7 @@ INTERLOCK_DECL Version last_version_of(ColumnFacts const& column) noexcept
     return digits < 19 ? last - 1 : last_version;
 }
 
-INTERLOCK_DECL void fit_counted_version(Table& table, ColumnFacts const& column)
+[[gnu::cold]] INTERLOCK_DECL void fit_counted_version(Table& table, ColumnFacts const& column)
 {
     auto const raw = joined_text({"t.", table.version});
     bool const whole = column.base_oid == type_oid::smallint || column.base_oid == type_oid::integer ||
@@ -92,7 +92,7 @@ INTERLOCK_DECL void fit_counted_version(Table& table, ColumnFacts const& column)
     table.last = last_version_of(column);
 }
 
-INTERLOCK_DECL void fit_clock_version(Table& table, ColumnFacts const& column)
+[[gnu::cold]] INTERLOCK_DECL void fit_clock_version(Table& table, ColumnFacts const& column)
 {
     SqlWords words;
     words.set("raw", joined_text({"t.", table.version}));
@@ -111,7 +111,7 @@ INTERLOCK_DECL void fit_clock_version(Table& table, ColumnFacts const& column)
 }
 
 /// How the version is read, compared and made; see `fitted`.
-INTERLOCK_DECL Outcome<void> fit_version(Table& table, ColumnFacts const& column)
+[[gnu::cold]] INTERLOCK_DECL Outcome<void> fit_version(Table& table, ColumnFacts const& column)
 {
     auto const refused = [&](std::string_view why) {
         return failed(
@@ -269,7 +269,7 @@ writing_of_insert(Table const& table, std::size_t shown, bool empty, bool initia
 }
 
 /// What a member is, for people.
-INTERLOCK_DECL char const* word_for(MemberKind kind) noexcept
+[[gnu::cold]] INTERLOCK_DECL char const* word_for(MemberKind kind) noexcept
 {
     switch (kind) {
     case MemberKind::text: return "text";
@@ -288,7 +288,7 @@ INTERLOCK_DECL char const* word_for(MemberKind kind) noexcept
 /// Whether a member can be a column without loss. Text can be every column but bytes in arrays, since the
 /// server writes those in digits; types of the user's own know themselves; and what the server's extensions
 /// are is not known here.
-INTERLOCK_DECL bool can_be(MemberKind kind, ColumnFacts const& column) noexcept
+[[gnu::cold]] INTERLOCK_DECL bool can_be(MemberKind kind, ColumnFacts const& column) noexcept
 {
     auto const type = column.base_oid;
     bool const own = type < first_user_oid;
@@ -313,7 +313,7 @@ INTERLOCK_DECL bool can_be(MemberKind kind, ColumnFacts const& column) noexcept
 }
 
 /// How the values of a column cross.
-INTERLOCK_DECL ColumnForm form_of(ColumnFacts const& column)
+[[gnu::cold]] INTERLOCK_DECL ColumnForm form_of(ColumnFacts const& column)
 {
     ColumnForm form;
     if (column.base_oid == type_oid::bytea)
@@ -328,7 +328,7 @@ INTERLOCK_DECL ColumnForm form_of(ColumnFacts const& column)
 }
 
 /// How the values of a column of a key cross: bytes as they are, everything else as its text.
-INTERLOCK_DECL ColumnForm form_of_key(ColumnFacts const& column)
+[[gnu::cold]] INTERLOCK_DECL ColumnForm form_of_key(ColumnFacts const& column)
 {
     ColumnForm form;
     if (column.base_oid == type_oid::bytea)
@@ -337,7 +337,7 @@ INTERLOCK_DECL ColumnForm form_of_key(ColumnFacts const& column)
 }
 
 /// How the columns of the members cross; `misconfigured` when a member cannot be its column.
-INTERLOCK_DECL Outcome<void> fit_columns(Table& table, TableFacts const& facts)
+[[gnu::cold]] INTERLOCK_DECL Outcome<void> fit_columns(Table& table, TableFacts const& facts)
 {
     for (std::size_t i = 0; i < table.kinds.size(); ++i) {
         auto const& column = *facts.column(unquoted(table.shown[i]));
@@ -396,7 +396,7 @@ INTERLOCK_DECL bool is_integer(ColumnFacts const& column) noexcept
 }
 
 /// Whether the key's own bytes are the same however the value is spelled.
-INTERLOCK_DECL bool spelled_one_way(ColumnFacts const& column, KeyPartKind kind) noexcept
+[[gnu::cold]] INTERLOCK_DECL bool spelled_one_way(ColumnFacts const& column, KeyPartKind kind) noexcept
 {
     return (kind == KeyPartKind::number && is_integer(column)) ||
            (kind == KeyPartKind::text && is_text(column.base_oid) && column.collation.empty()) ||
@@ -405,7 +405,7 @@ INTERLOCK_DECL bool spelled_one_way(ColumnFacts const& column, KeyPartKind kind)
 
 /// The cast to a type in which a key is compared with what the column has stored; empty: none of the types
 /// that the column may get by ALTER TABLE stores another value without a word.
-INTERLOCK_DECL std::string key_check(ColumnFacts const& column)
+[[gnu::cold]] INTERLOCK_DECL std::string key_check(ColumnFacts const& column)
 {
     switch (column.base_oid) {
     case 25:    // text
@@ -436,14 +436,14 @@ INTERLOCK_DECL std::string key_check(ColumnFacts const& column)
 }
 
 /// Whether the server surely compares the column with a parameter of the column's own type.
-INTERLOCK_DECL bool is_compared_as_itself(ColumnFacts const& column) noexcept
+[[gnu::cold]] INTERLOCK_DECL bool is_compared_as_itself(ColumnFacts const& column) noexcept
 {
     return column.type_oid == column.base_oid &&
            (is_integer(column) || column.base_oid == 25 || column.base_oid == type_oid::uuid);
 }
 
 /// How the column takes the text of a key.
-INTERLOCK_DECL KeyFit key_fit(ColumnFacts const& column)
+[[gnu::cold]] INTERLOCK_DECL KeyFit key_fit(ColumnFacts const& column)
 {
     switch (column.base_oid) {
     case 18:  // "char"
@@ -477,7 +477,7 @@ INTERLOCK_DECL KeyFit key_fit(ColumnFacts const& column)
     }
 }
 
-INTERLOCK_DECL KeyPart key_part(ColumnFacts const& column)
+[[gnu::cold]] INTERLOCK_DECL KeyPart key_part(ColumnFacts const& column)
 {
     auto const fit = key_fit(column);
     KeyPart part{fit.cuts ? fit.whole : joined_text({"::", column.base}), {}, is_integer(column)};
@@ -504,7 +504,7 @@ INTERLOCK_DECL KeyPart key_part(ColumnFacts const& column)
 }
 
 /// What is said of an insert into a table where nothing keeps a key from having two rows; or nothing.
-INTERLOCK_DECL std::string why_no_insert(Table const& table, TableFacts const& facts)
+[[gnu::cold]] INTERLOCK_DECL std::string why_no_insert(Table const& table, TableFacts const& facts)
 {
     bool const is_table = facts.kind == 'r' || facts.kind == 'p';
     std::string key;
@@ -563,7 +563,7 @@ INTERLOCK_DECL std::string spelled_key(
     return table.record_key.empty() ? std::string(bytes) : out;
 }
 
-INTERLOCK_DECL Outcome<Table> fitted(
+[[gnu::cold]] INTERLOCK_DECL Outcome<Table> fitted(
     Table table, TableFacts const& facts, std::vector<KeyPartKind> const& kinds)
 {
     auto const missing = [&](std::string const& quoted) {

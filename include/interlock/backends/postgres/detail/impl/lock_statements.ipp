@@ -15,7 +15,7 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-INTERLOCK_DECL void Statements::make_lock_records(Table const& t, SqlWords words)
+[[gnu::cold]] INTERLOCK_DECL void Statements::make_lock_records(Table const& t, SqlWords words)
 {
     Parameters named;
     words.set("key", named.record_key(t));
@@ -68,7 +68,7 @@ INTERLOCK_DECL void Statements::make_lock_records(Table const& t, SqlWords words
         WHERE store = {store} AND key = {key} AND owner IS NOT NULL), (SELECT count(*) FROM n))")};
 }
 
-INTERLOCK_DECL void Statements::make_lock_reports(Table const& t, SqlWords words)
+[[gnu::cold]] INTERLOCK_DECL void Statements::make_lock_reports(Table const& t, SqlWords words)
 {
     Parameters named;
     words.set("key", named.record_key(t));

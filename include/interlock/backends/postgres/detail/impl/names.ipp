@@ -19,7 +19,7 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-INTERLOCK_DECL std::string within(char quote, std::string_view text)
+[[gnu::cold]] INTERLOCK_DECL std::string within(char quote, std::string_view text)
 {
     std::string out(1, quote);
     for (char c : text) {
@@ -30,7 +30,7 @@ INTERLOCK_DECL std::string within(char quote, std::string_view text)
     return out + quote;
 }
 
-INTERLOCK_DECL std::string quoted_name(std::string_view name)
+[[gnu::cold]] INTERLOCK_DECL std::string quoted_name(std::string_view name)
 {
     return within('"', name);
 }
@@ -48,7 +48,7 @@ INTERLOCK_DECL std::string unquoted(std::string_view name)
     return out;
 }
 
-INTERLOCK_DECL std::string quoted_text(std::string_view text)
+[[gnu::cold]] INTERLOCK_DECL std::string quoted_text(std::string_view text)
 {
     if (text.find('\\') == std::string_view::npos)
         return within('\'', text);
@@ -59,7 +59,7 @@ INTERLOCK_DECL std::string quoted_text(std::string_view text)
 }
 
 /// The first character of `text`, for people.
-INTERLOCK_DECL std::string shown_character(std::string_view text)
+[[gnu::cold]] INTERLOCK_DECL std::string shown_character(std::string_view text)
 {
     auto const first = static_cast<unsigned char>(text[0]);
     if (first == 0)
@@ -74,7 +74,7 @@ INTERLOCK_DECL std::string shown_character(std::string_view text)
 }
 
 /// `text` for people: without what a terminal would take for a command.
-INTERLOCK_DECL std::string printable(std::string_view text)
+[[gnu::cold]] INTERLOCK_DECL std::string printable(std::string_view text)
 {
     std::string out;
     for (char c : text.substr(0, 100))
@@ -177,7 +177,7 @@ private:
     std::string_view left_;     // what was not read yet
 };
 
-INTERLOCK_DECL SqlName table_name(std::string_view option, std::string_view written)
+[[gnu::cold]] INTERLOCK_DECL SqlName table_name(std::string_view option, std::string_view written)
 {
     NameReader reader{option, written};
     SqlName name;
@@ -194,7 +194,8 @@ INTERLOCK_DECL SqlName table_name(std::string_view option, std::string_view writ
     return name;
 }
 
-INTERLOCK_DECL std::vector<std::string> names_of(std::string_view option, std::string_view written)
+[[gnu::cold]] INTERLOCK_DECL std::vector<std::string> names_of(
+    std::string_view option, std::string_view written)
 {
     NameReader reader{option, written};
     std::vector<std::string> names;
@@ -207,7 +208,7 @@ INTERLOCK_DECL std::vector<std::string> names_of(std::string_view option, std::s
     return names;
 }
 
-INTERLOCK_DECL std::string name_of_column(std::string_view option, std::string_view written)
+[[gnu::cold]] INTERLOCK_DECL std::string name_of_column(std::string_view option, std::string_view written)
 {
     NameReader reader{option, written};
     auto name = reader.next();
@@ -215,12 +216,12 @@ INTERLOCK_DECL std::string name_of_column(std::string_view option, std::string_v
     return name;
 }
 
-INTERLOCK_DECL void check_name(std::string_view option, std::string_view name)
+[[gnu::cold]] INTERLOCK_DECL void check_name(std::string_view option, std::string_view name)
 {
     NameReader{option, name}.check_length(name);
 }
 
-INTERLOCK_DECL char const* wrong_schema(std::string const& schema)
+[[gnu::cold]] INTERLOCK_DECL char const* wrong_schema(std::string const& schema)
 {
     // It stands in texts of SQL, too, and in the bodies of DO.
     if (schema.find_first_of("'\\$") != std::string::npos)
@@ -235,7 +236,7 @@ INTERLOCK_DECL char const* wrong_schema(std::string const& schema)
     return nullptr;
 }
 
-INTERLOCK_DECL std::string tables_of(std::string_view name_space, std::string_view schema)
+[[gnu::cold]] INTERLOCK_DECL std::string tables_of(std::string_view name_space, std::string_view schema)
 {
     std::string out(name_space);
     return schema.empty() ? out : quoted_name(name_of_column("schema", schema)) + "." + out;

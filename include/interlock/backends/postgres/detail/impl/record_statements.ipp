@@ -19,7 +19,7 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-INTERLOCK_DECL ClaimStatements::ClaimStatements(std::string const& ns)
+[[gnu::cold]] INTERLOCK_DECL ClaimStatements::ClaimStatements(std::string const& ns)
 {
     SqlWords words;
     words.set("ns", ns);
@@ -79,7 +79,7 @@ INTERLOCK_DECL ClaimStatements::ClaimStatements(std::string const& ns)
         SELECT EXISTS (SELECT FROM u), (SELECT count(*) FROM n))")};
 }
 
-INTERLOCK_DECL std::optional<Failure> claim_refused(SqlError const& error)
+[[gnu::cold]] INTERLOCK_DECL std::optional<Failure> claim_refused(SqlError const& error)
 {
     if (is_race(error))
         return Failure{Errc::idempotency_in_progress};
@@ -88,7 +88,7 @@ INTERLOCK_DECL std::optional<Failure> claim_refused(SqlError const& error)
     return std::nullopt;
 }
 
-INTERLOCK_DECL RecordStatements::RecordStatements(std::string const& ns)
+[[gnu::cold]] INTERLOCK_DECL RecordStatements::RecordStatements(std::string const& ns)
 {
     SqlWords words;
     words.set("table", ns + "_idempotency");
@@ -113,7 +113,7 @@ INTERLOCK_DECL RecordStatements::RecordStatements(std::string const& ns)
     insert_if_none = Statement{row + " ON CONFLICT (name) DO NOTHING"};
 }
 
-INTERLOCK_DECL CounterStatements::CounterStatements(std::string const& ns)
+[[gnu::cold]] INTERLOCK_DECL CounterStatements::CounterStatements(std::string const& ns)
 {
     SqlWords words;
     words.set("ns", ns);

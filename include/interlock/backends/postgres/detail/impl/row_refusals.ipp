@@ -22,7 +22,7 @@ namespace postgres {
 namespace detail {
 
 template <class R>
-Failure RowTransactionCore<R>::refused(
+[[gnu::cold]] Failure RowTransactionCore<R>::refused(
     SqlError const& error, Wait wait, std::span<Key const* const> keys) const
 {
     auto failure = store_->refused_by_key(*known_, error, Access::write, keys, Deadline{until_});
@@ -33,7 +33,7 @@ Failure RowTransactionCore<R>::refused(
 }
 
 template <class R>
-Failure RowTransactionCore<R>::changes_refused(
+[[gnu::cold]] Failure RowTransactionCore<R>::changes_refused(
     SqlError const& error, std::span<RowChange const> changes, TimePoint until)
 {
     if (by_former_facts(error) && store_->has_changed(*known_, Deadline{until}))
@@ -62,7 +62,7 @@ Failure RowTransactionCore<R>::for_another_run(Failure const& failure, std::stri
 }
 
 template <class R>
-Failure RowTransactionCore<R>::not_sent(Failure failure, TimePoint until)
+[[gnu::cold]] Failure RowTransactionCore<R>::not_sent(Failure failure, TimePoint until)
 {
     if (!by_former_facts(failure.errc()) || !store_->has_changed(*known_, Deadline{until}))
         return failure;
@@ -70,7 +70,7 @@ Failure RowTransactionCore<R>::not_sent(Failure failure, TimePoint until)
 }
 
 template <class R>
-Outcome<CommitResult> RowTransactionCore<R>::statement_failed(
+[[gnu::cold]] Outcome<CommitResult> RowTransactionCore<R>::statement_failed(
     SqlError const& error, std::span<RowChange const> changes, OperationCommit const* operation,
     TimePoint until)
 {
@@ -93,7 +93,7 @@ Outcome<CommitResult> RowTransactionCore<R>::statement_failed(
 }
 
 template <class R>
-Outcome<CommitResult> RowTransactionCore<R>::events_refused(
+[[gnu::cold]] Outcome<CommitResult> RowTransactionCore<R>::events_refused(
     SqlError const& error, OperationCommit const* operation, TimePoint until)
 {
     return store_->or_duplicate(
@@ -101,7 +101,7 @@ Outcome<CommitResult> RowTransactionCore<R>::events_refused(
 }
 
 template <class R>
-Outcome<CommitResult> RowTransactionCore<R>::error_refused(
+[[gnu::cold]] Outcome<CommitResult> RowTransactionCore<R>::error_refused(
     SqlError const& error, std::span<RowChange const> changes, OperationCommit const* operation,
     TimePoint until)
 {

@@ -25,7 +25,7 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
-INTERLOCK_DECL std::optional<Settings> parse_settings(std::string const& url)
+[[gnu::cold]] INTERLOCK_DECL std::optional<Settings> parse_settings(std::string const& url)
 {
     std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const parsed{
         PQconninfoParse(url.c_str(), nullptr), &PQconninfoFree};
@@ -38,7 +38,7 @@ INTERLOCK_DECL std::optional<Settings> parse_settings(std::string const& url)
     return settings;
 }
 
-INTERLOCK_DECL std::string default_setting(std::string_view keyword)
+[[gnu::cold]] INTERLOCK_DECL std::string default_setting(std::string_view keyword)
 {
     std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const defaults{
         PQconndefaults(), &PQconninfoFree};
@@ -48,7 +48,7 @@ INTERLOCK_DECL std::string default_setting(std::string_view keyword)
     return {};
 }
 
-INTERLOCK_DECL bool valid_identifier(std::string_view name, std::size_t longest) noexcept
+[[gnu::cold]] INTERLOCK_DECL bool valid_identifier(std::string_view name, std::size_t longest) noexcept
 {
     if (name.empty() || name.size() > longest || (name[0] >= '0' && name[0] <= '9'))
         return false;
@@ -58,13 +58,13 @@ INTERLOCK_DECL bool valid_identifier(std::string_view name, std::size_t longest)
     return true;
 }
 
-INTERLOCK_DECL void check_retention(std::chrono::nanoseconds retention)
+[[gnu::cold]] INTERLOCK_DECL void check_retention(std::chrono::nanoseconds retention)
 {
     if (retention < std::chrono::seconds{1} || retention > std::chrono::hours{24 * 365 * 100})
         throw Error(Errc::invalid_argument, "postgres: retention must be from 1 second to 100 years");
 }
 
-INTERLOCK_DECL std::string setting(Settings const& settings, std::string_view keyword)
+[[gnu::cold]] INTERLOCK_DECL std::string setting(Settings const& settings, std::string_view keyword)
 {
     for (auto const& [key, value] : settings)
         if (key == keyword)
@@ -72,7 +72,7 @@ INTERLOCK_DECL std::string setting(Settings const& settings, std::string_view ke
     return {};
 }
 
-INTERLOCK_DECL bool local_host(std::string_view hosts) noexcept
+[[gnu::cold]] INTERLOCK_DECL bool local_host(std::string_view hosts) noexcept
 {
     for (;;) {
         auto const comma = hosts.find(',');
@@ -86,12 +86,12 @@ INTERLOCK_DECL bool local_host(std::string_view hosts) noexcept
     }
 }
 
-INTERLOCK_DECL Failure bad_url(char const* what)
+[[gnu::cold]] INTERLOCK_DECL Failure bad_url(char const* what)
 {
     return failed(Errc::invalid_argument, {"postgres URL: ", what});
 }
 
-INTERLOCK_DECL char const* wrong_place(Settings const& settings)
+[[gnu::cold]] INTERLOCK_DECL char const* wrong_place(Settings const& settings)
 {
     auto const host = setting(settings, "host");
     // A host that begins with '@' is a socket without a file.
@@ -107,7 +107,7 @@ INTERLOCK_DECL char const* wrong_place(Settings const& settings)
     return nullptr;
 }
 
-INTERLOCK_DECL std::size_t begin_of_parameters(std::string_view url) noexcept
+[[gnu::cold]] INTERLOCK_DECL std::size_t begin_of_parameters(std::string_view url) noexcept
 {
     auto const authority = url.substr(0, url.find('/', url.find("://") + 3));
     auto const at = authority.find('@');
@@ -115,7 +115,7 @@ INTERLOCK_DECL std::size_t begin_of_parameters(std::string_view url) noexcept
 }
 
 /// The names of the parameters of `url`, in their order.
-INTERLOCK_DECL std::vector<std::string> parameters_of(std::string_view url)
+[[gnu::cold]] INTERLOCK_DECL std::vector<std::string> parameters_of(std::string_view url)
 {
     std::vector<std::string> out;
     auto const question = begin_of_parameters(url);
@@ -131,7 +131,7 @@ INTERLOCK_DECL std::vector<std::string> parameters_of(std::string_view url)
     return out;
 }
 
-INTERLOCK_DECL std::string said_twice(std::string_view url)
+[[gnu::cold]] INTERLOCK_DECL std::string said_twice(std::string_view url)
 {
     std::vector<std::string> said;
     if (auto const in_front = parse_settings(std::string(url.substr(0, begin_of_parameters(url)))))
@@ -145,7 +145,7 @@ INTERLOCK_DECL std::string said_twice(std::string_view url)
     return {};
 }
 
-INTERLOCK_DECL std::string unknown_setting(std::string_view url)
+[[gnu::cold]] INTERLOCK_DECL std::string unknown_setting(std::string_view url)
 {
     std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const defaults{
         PQconndefaults(), &PQconninfoFree};
@@ -159,25 +159,25 @@ INTERLOCK_DECL std::string unknown_setting(std::string_view url)
     return {};
 }
 
-INTERLOCK_DECL std::string host_of(Settings const& settings)
+[[gnu::cold]] INTERLOCK_DECL std::string host_of(Settings const& settings)
 {
     auto host = setting(settings, "host");
     return host.empty() ? default_setting("host") : host;
 }
 
 /// The setting, or what libpq takes in its place.
-INTERLOCK_DECL std::string setting_or_default(Settings const& settings, char const* keyword)
+[[gnu::cold]] INTERLOCK_DECL std::string setting_or_default(Settings const& settings, char const* keyword)
 {
     auto value = setting(settings, keyword);
     return value.empty() ? default_setting(keyword) : value;
 }
 
-INTERLOCK_DECL std::string names_of_session(Settings const& settings)
+[[gnu::cold]] INTERLOCK_DECL std::string names_of_session(Settings const& settings)
 {
     return setting_or_default(settings, "user") + "/" + setting_or_default(settings, "options");
 }
 
-INTERLOCK_DECL std::string endpoint_of(Settings const& settings)
+[[gnu::cold]] INTERLOCK_DECL std::string endpoint_of(Settings const& settings)
 {
     auto const or_default = [&](char const* keyword) { return setting_or_default(settings, keyword); };
     auto host = host_of(settings);

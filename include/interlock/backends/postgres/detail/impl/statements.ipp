@@ -68,20 +68,20 @@ INTERLOCK_DECL std::string KeyFit::value(std::string_view parameter) const
 
 /// An expression that fails with 22001 once it is evaluated. `value` is what the planner does not know
 /// before, so that it cannot evaluate it early.
-INTERLOCK_DECL std::string failing_number(std::string_view value)
+[[gnu::cold]] INTERLOCK_DECL std::string failing_number(std::string_view value)
 {
     return joined_text(
         {"length((pg_catalog.bpchar(((", value, ")::text || 'xx')::bpchar, 5, false))::text)"});
 }
 
 /// The condition that the column `i` of the key of the row `t` is `parameter`.
-INTERLOCK_DECL std::string is_part(Table const& t, std::size_t i, std::string_view parameter)
+[[gnu::cold]] INTERLOCK_DECL std::string is_part(Table const& t, std::size_t i, std::string_view parameter)
 {
     return t.key_fit(i).equals(joined_text({"t.", t.key[i]}), parameter);
 }
 
 /// The condition that the row `t` is the one which `key` names.
-INTERLOCK_DECL std::string has_key(Table const& t, std::vector<std::string> const& key)
+[[gnu::cold]] INTERLOCK_DECL std::string has_key(Table const& t, std::vector<std::string> const& key)
 {
     std::string out;
     for (std::size_t i = 0; i < key.size(); ++i)
@@ -90,7 +90,7 @@ INTERLOCK_DECL std::string has_key(Table const& t, std::vector<std::string> cons
 }
 
 /// The i-th column that is read from the row `t`.
-INTERLOCK_DECL std::string shown_column(Table const& t, std::size_t i)
+[[gnu::cold]] INTERLOCK_DECL std::string shown_column(Table const& t, std::size_t i)
 {
     bool const special = t.shown[i] == t.version && !t.shown_version.empty();
     return special ? t.shown_version : joined_text({"t.", t.shown[i]});
@@ -98,7 +98,7 @@ INTERLOCK_DECL std::string shown_column(Table const& t, std::size_t i)
 
 /// The condition that the server still makes what the change leaves to it, or an error. `written`: see
 /// `ChangeColumns::written`.
-INTERLOCK_DECL std::string still_made(Table const& t, std::string_view written)
+[[gnu::cold]] INTERLOCK_DECL std::string still_made(Table const& t, std::string_view written)
 {
     std::string names;
     int count = 0;
@@ -119,7 +119,7 @@ INTERLOCK_DECL std::string still_made(Table const& t, std::string_view written)
 
 /// The version of an inserted row, or an error: a column of its key has cut or rounded what was sent. `key`:
 /// the parameters; an empty one is a part that the server makes.
-INTERLOCK_DECL std::string made_version(Table const& t, std::vector<std::string> const& key)
+[[gnu::cold]] INTERLOCK_DECL std::string made_version(Table const& t, std::vector<std::string> const& key)
 {
     auto const& made = t.made_version.empty() ? t.seen_version : t.made_version;
     std::string same;
@@ -546,7 +546,7 @@ private:
     Parameters parameters_;
 };
 
-INTERLOCK_DECL std::string change_text(
+[[gnu::cold]] INTERLOCK_DECL std::string change_text(
     Table const& t, std::string const& ns, RowAction action, Fencing fencing, bool with_operation,
     Refusal refusal, ChangeColumns columns)
 {
@@ -557,7 +557,7 @@ INTERLOCK_DECL std::string change_text(
     return alone ? text.plain() : text.whole(refusal);
 }
 
-INTERLOCK_DECL std::string new_row_text(
+[[gnu::cold]] INTERLOCK_DECL std::string new_row_text(
     Table const& t, std::string const& ns, bool with_operation, std::string const& made,
     ChangeColumns columns)
 {
@@ -582,13 +582,14 @@ INTERLOCK_DECL std::optional<std::vector<std::string>> key_of_answer(std::string
     return parts;
 }
 
-INTERLOCK_DECL std::string bare_insert_text(Table const& t, std::string const& ns, ChangeColumns columns)
+[[gnu::cold]] INTERLOCK_DECL std::string bare_insert_text(
+    Table const& t, std::string const& ns, ChangeColumns columns)
 {
     return ChangeText{t, ns, RowAction::insert, Fencing::none, false, std::move(columns)}.bare_insert();
 }
 
 /// The columns that a read gives, the version first.
-INTERLOCK_DECL std::string shown_text(Table const& t)
+[[gnu::cold]] INTERLOCK_DECL std::string shown_text(Table const& t)
 {
     std::string shown = t.seen_version;
     for (std::size_t i = 0; i < t.shown.size(); ++i)
@@ -596,14 +597,15 @@ INTERLOCK_DECL std::string shown_text(Table const& t)
     return shown;
 }
 
-INTERLOCK_DECL std::string rows_text(Table const& t)
+[[gnu::cold]] INTERLOCK_DECL std::string rows_text(Table const& t)
 {
     // What any transaction asks first ends with the table that its name means, and the transaction's id.
     return joined_text(
         {"SELECT ", shown_text(t), ", ", t.meant, ", pg_current_xact_id() FROM ", t.quoted, " t"});
 }
 
-INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std::string const& lock)
+[[gnu::cold]] INTERLOCK_DECL Statements::Statements(
+    Table const& t, std::string const& ns, std::string const& lock)
 {
     SqlWords words;
     words.set("ns", ns);
@@ -616,7 +618,7 @@ INTERLOCK_DECL Statements::Statements(Table const& t, std::string const& ns, std
     make_lock_reports(t, words);
 }
 
-INTERLOCK_DECL void Statements::make_changes(Table const& t, std::string const& ns)
+[[gnu::cold]] INTERLOCK_DECL void Statements::make_changes(Table const& t, std::string const& ns)
 {
     for (std::size_t a = 0; a < actions; ++a)
         for (std::size_t o = 0; o < 2; ++o) {
@@ -632,7 +634,7 @@ INTERLOCK_DECL void Statements::make_changes(Table const& t, std::string const& 
         }
 }
 
-INTERLOCK_DECL void Statements::make_reads(Table const& t, std::string const& lock)
+[[gnu::cold]] INTERLOCK_DECL void Statements::make_reads(Table const& t, std::string const& lock)
 {
     SqlWords words;
     words.set("shown", shown_text(t));
@@ -654,7 +656,7 @@ INTERLOCK_DECL void Statements::make_reads(Table const& t, std::string const& lo
         record_key = Statement{joined_text({"SELECT ", Parameters{}.record_key(t)})};
 }
 
-INTERLOCK_DECL void Statements::make_operation_records(Table const& t, SqlWords words)
+[[gnu::cold]] INTERLOCK_DECL void Statements::make_operation_records(Table const& t, SqlWords words)
 {
     Parameters found;
     words.set("key", found.home(t));

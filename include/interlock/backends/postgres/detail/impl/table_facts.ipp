@@ -114,7 +114,7 @@ INTERLOCK_DECL bool TableFacts::has_lists() const noexcept
     return false;
 }
 
-INTERLOCK_DECL void add_facts_query(Batch& batch, Table const& table, Table const& known)
+[[gnu::cold]] INTERLOCK_DECL void add_facts_query(Batch& batch, Table const& table, Table const& known)
 {
     std::string names = "{";
     for (auto const& quoted : table.key) {
@@ -146,7 +146,7 @@ INTERLOCK_DECL char first_char(std::string_view text) noexcept
     return text.empty() ? '\0' : text[0];
 }
 
-INTERLOCK_DECL ColumnFacts column_facts(Reply const& reply, std::size_t row, std::size_t at)
+[[gnu::cold]] INTERLOCK_DECL ColumnFacts column_facts(Reply const& reply, std::size_t row, std::size_t at)
 {
     ColumnFacts column;
     column.name = reply.text(row, at);
@@ -169,13 +169,13 @@ INTERLOCK_DECL ColumnFacts column_facts(Reply const& reply, std::size_t row, std
     return column;
 }
 
-INTERLOCK_DECL OwnRules own_rules(Reply const& reply, std::size_t at, std::int64_t event)
+[[gnu::cold]] INTERLOCK_DECL OwnRules own_rules(Reply const& reply, std::size_t at, std::int64_t event)
 {
     auto const has = [&](std::size_t column) { return (reply.number(0, column).value_or(0) & event) != 0; };
     return {has(at), has(at + 1), has(at + 2)};
 }
 
-INTERLOCK_DECL Outcome<TableFacts> facts_of(Reply const& reply, std::string const& table)
+[[gnu::cold]] INTERLOCK_DECL Outcome<TableFacts> facts_of(Reply const& reply, std::string const& table)
 {
     if (reply.rows() == 0)
         return failed(

@@ -38,7 +38,7 @@ INTERLOCK_DECL bool is_custom_setting(std::string_view name) noexcept
     return !begins;
 }
 
-INTERLOCK_DECL void check_setting(Setting const& setting)
+[[gnu::cold]] INTERLOCK_DECL void check_setting(Setting const& setting)
 {
     // A name that is wrong may hold anything, so that only what is readable of it is shown.
     std::string shown;
@@ -56,7 +56,7 @@ INTERLOCK_DECL void check_setting(Setting const& setting)
 }
 
 /// The settings as they are sent.
-INTERLOCK_DECL Settings names_and_values(std::vector<Setting> const& settings, bool policies)
+[[gnu::cold]] INTERLOCK_DECL Settings names_and_values(std::vector<Setting> const& settings, bool policies)
 {
     Settings out;
     if (policies)
@@ -67,7 +67,7 @@ INTERLOCK_DECL Settings names_and_values(std::vector<Setting> const& settings, b
 }
 
 /// Checks the settings, and puts them in the order of their names in small letters, as the server takes them.
-INTERLOCK_DECL std::vector<Setting> checked(std::vector<Setting> settings)
+[[gnu::cold]] INTERLOCK_DECL std::vector<Setting> checked(std::vector<Setting> settings)
 {
     if (settings.size() > 32)
         throw_invalid({"postgres: a transaction gets at most 32 settings"});
@@ -83,7 +83,8 @@ INTERLOCK_DECL std::vector<Setting> checked(std::vector<Setting> settings)
     return settings;
 }
 
-INTERLOCK_DECL TransactionSettings::TransactionSettings(std::vector<Setting> settings, std::string url)
+[[gnu::cold]] INTERLOCK_DECL TransactionSettings::TransactionSettings(
+    std::vector<Setting> settings, std::string url)
     : settings_(checked(std::move(settings))), url_(std::move(url)),
       with_policies_(names_and_values(settings_, true))
 {
@@ -136,7 +137,7 @@ INTERLOCK_DECL SettingsStep const& only_reads()
     return step;
 }
 
-INTERLOCK_DECL std::string custom_settings(std::string_view options)
+[[gnu::cold]] INTERLOCK_DECL std::string custom_settings(std::string_view options)
 {
     // As the server splits them: white space separates, a backslash takes the next character as it is.
     std::vector<std::string> words{""};

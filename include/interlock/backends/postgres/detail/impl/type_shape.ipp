@@ -18,7 +18,7 @@ namespace postgres {
 namespace detail {
 
 /// The columns of these members, in their order.
-INTERLOCK_DECL std::vector<std::string> columns_of(
+[[gnu::cold]] INTERLOCK_DECL std::vector<std::string> columns_of(
     RepositoryOptions const& options, std::vector<std::string> const& members)
 {
     std::vector<std::string> out;
@@ -36,7 +36,7 @@ INTERLOCK_DECL std::vector<std::string> columns_of(
 }
 
 /// Throws for a member that `RepositoryOptions::columns` names, and that is none.
-INTERLOCK_DECL void check_columns(RepositoryOptions const& options, TypeShape const& shape)
+[[gnu::cold]] INTERLOCK_DECL void check_columns(RepositoryOptions const& options, TypeShape const& shape)
 {
     for (auto const& column : options.columns)
         if (std::find(shape.columns.begin(), shape.columns.end(), column.member) == shape.columns.end())
@@ -44,7 +44,7 @@ INTERLOCK_DECL void check_columns(RepositoryOptions const& options, TypeShape co
                 {"postgres: columns names \"", column.member, "\", which is no member of the state"});
 }
 
-INTERLOCK_DECL void check_key_columns(
+[[gnu::cold]] INTERLOCK_DECL void check_key_columns(
     std::vector<std::string> const& keys, std::vector<std::string> const& key_columns, TypeShape const& shape)
 {
     if (shape.key_is_struct && keys != key_columns)
@@ -56,7 +56,7 @@ INTERLOCK_DECL void check_key_columns(
 }
 
 /// The library's own table.
-INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
+[[gnu::cold]] INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
 {
     if (!shape.storable)
         throw_invalid({"postgres: a state in the library's table needs StateTraits<T>::encode and decode"});
@@ -77,7 +77,8 @@ INTERLOCK_DECL Table own_table(std::string const& ns, TypeShape const& shape)
 }
 
 /// Marks the columns of the members that are only read.
-INTERLOCK_DECL void set_read_only(Table& t, RepositoryOptions const& options, TypeShape const& shape)
+[[gnu::cold]] INTERLOCK_DECL void set_read_only(
+    Table& t, RepositoryOptions const& options, TypeShape const& shape)
 {
     t.uses.resize(shape.columns.size());
     for (std::size_t i = 0; i < shape.columns.size(); ++i)
@@ -96,7 +97,7 @@ INTERLOCK_DECL void set_read_only(Table& t, RepositoryOptions const& options, Ty
 }
 
 /// The user's table.
-INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape const& shape)
+[[gnu::cold]] INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape const& shape)
 {
     if (!shape.unfit.empty())
         throw_invalid(
@@ -146,7 +147,8 @@ INTERLOCK_DECL Table mapped_table(RepositoryOptions const& options, TypeShape co
     return t;
 }
 
-INTERLOCK_DECL void Table::settle(std::string const& place, std::string const& place_of_sequence)
+[[gnu::cold]] INTERLOCK_DECL void Table::settle(
+    std::string const& place, std::string const& place_of_sequence)
 {
     if (!place.empty()) {
         quoted = place;
@@ -165,7 +167,8 @@ INTERLOCK_DECL void Table::settle(std::string const& place, std::string const& p
     }
 }
 
-INTERLOCK_DECL Table table_of(RepositoryOptions const& options, std::string const& ns, TypeShape const& shape)
+[[gnu::cold]] INTERLOCK_DECL Table
+table_of(RepositoryOptions const& options, std::string const& ns, TypeShape const& shape)
 {
     if (options.table.empty() && !options.where.empty())
         throw_invalid({"postgres: where needs RepositoryOptions::table"});
