@@ -118,6 +118,27 @@ TEST_CASE("versions that begin at 0, and rows that have none", "[postgres][forei
     }
 }
 
+TEST_CASE("versions that come to be 0 or NULL under a running program", "[postgres][foreign][versions]")
+{
+    auto const pool = fresh_pool();
+    sql(
+        {"CREATE TABLE emptied (id bigint PRIMARY KEY, n int NOT NULL, revision int NOT NULL)",
+         "INSERT INTO emptied VALUES (1, 0, 1), (2, 0, 1), (4, 0, 1), (99, 0, 1)"});
+    auto const rows = posts(pool, "emptied", "revision");
+    CHECK(changes_of_all_policies(rows, 4) > 0);
+    sql(
+        {"ALTER TABLE emptied ALTER revision DROP NOT NULL", "UPDATE emptied SET revision = NULL",
+         "INSERT INTO emptied VALUES (3, 0, 0)"});
+    for (std::int64_t const id : {1, 2, 3}) {
+        INFO(id);
+        auto const changes = changes_of_all_policies(rows, id);
+        auto const stored = single_value("SELECT revision FROM emptied WHERE id = " + std::to_string(id));
+        CHECK(stored == std::to_string(changes));
+    }
+    // A version that no row of this column can have is another one's.
+    CHECK(rows.compare_and_set(1, 5'000'000'000, Post{1, 7}).errc() == Errc::version_conflict);
+}
+
 TEST_CASE("a member shows the version as it is stored", "[postgres][foreign][versions]")
 {
     auto const pool = fresh_pool();

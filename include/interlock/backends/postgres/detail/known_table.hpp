@@ -97,11 +97,6 @@ Writing writing_of_update(Table const& table, std::size_t shown, std::optional<b
 /// nobody has set.
 Writing writing_of_insert(Table const& table, std::size_t shown, bool empty, bool initial) noexcept;
 
-/// The version of a row that nobody has counted yet: its column has 0, as Rails and Hibernate begin, or NULL,
-/// as the rows have that are older than the column. A `Version` is at least 1, so this one stands at the
-/// other end, where no version that is counted gets. The first change makes it 1.
-inline constexpr Version uncounted_version = last_version - 1;
-
 /// The key of a record as a key of the repository: `bytes` are what the server has made of it.
 std::string spelled_key(Table const& table, std::vector<KeyPartKind> const& kinds, std::string_view bytes);
 

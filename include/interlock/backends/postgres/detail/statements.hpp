@@ -49,6 +49,11 @@ class EventSink;
 /// How many tokens one grant reserves.
 inline constexpr std::uint32_t token_block = 1024;
 
+/// The version of a row that nobody has counted yet: its column has 0, as Rails and Hibernate begin, or NULL,
+/// as the rows have that are older than the column. A `Version` is at least 1, so this one stands at the
+/// other end, where no version that is counted gets. The first change makes it 1.
+inline constexpr Version uncounted_version = last_version - 1;
+
 /// The word that a statement quotes when it fails because it must leave no trace. It is not a number, so that
 /// a cast of it fails. It goes to the server as a parameter and is drawn once per process, so that nothing in
 /// a user's schema can know it. A state alone would be no signal, since a trigger can raise any state.
@@ -112,9 +117,17 @@ struct Table {
     std::vector<ColumnForm> forms;     ///< for each of `shown`: how its values cross
     std::string sequence{};            ///< that versions are drawn from, as `quoted`; empty: none
     std::string next_version;          ///< the expression for the version after `t.<version>`
-    std::string first_version;         ///< the expression for the version of a new row
-    /// The expression for the version of the row `t` as a number from 1, see `VersionColumn`.
+    /// Likewise of a row that has `uncounted_version`; empty: the same.
+    std::string next_of_uncounted{};
+    std::string first_version;  ///< the expression for the version of a new row
+    /// The expression for the version of the row `t` as a number. It is never NULL, and where it is counted
+    /// 0 stands for `uncounted_version`, see `TableCore::row_version`: the server looks up each function that
+    /// is called whenever it begins a statement, so none is.
     std::string seen_version;
+    /// Likewise where the reply's row is one of the table, so that it may be NULL; empty: the same.
+    std::string read_version{};
+    /// The version as a number from 1, `uncounted_version` too; empty: `seen_version` is.
+    std::string counted_version{};
     /// Likewise of a row that the statement inserts; empty: the same.
     std::string made_version;
     /// The expression for the version of the row `t` as a member shows it; empty: the column as it is.
@@ -151,6 +164,24 @@ struct Table {
     /// that comes to inherit has rows of its own, and no index sees those.
     bool childless{false};
     std::string no_insert;  ///< why no row can be inserted; empty: one can
+
+    /// The version of the row, to be compared with the one that is expected. NULL is none that was counted.
+    std::string const& compared_version(bool uncounted) const noexcept
+    {
+        if (counted_version.empty())
+            return seen_version;
+        return uncounted ? counted_version : read_version;
+    }
+    /// Whether a row that has this version was not counted yet.
+    bool is_uncounted(Version seen) const noexcept
+    {
+        return seen == uncounted_version && !counted_version.empty();
+    }
+    /// The version behind the one that is expected.
+    std::string const& version_behind(bool uncounted) const noexcept
+    {
+        return uncounted && !next_of_uncounted.empty() ? next_of_uncounted : next_version;
+    }
 
     /// How the column `i` of the key takes a text.
     KeyFit key_fit(std::size_t i) const { return key_fits.empty() ? KeyFit{} : key_fits[i]; }
@@ -199,8 +230,10 @@ struct ChangeColumns {
     /// If it is not 0, the statement appends so many events by itself, and says nothing of others.
     std::size_t appends{0};
     unsigned partition{0};  ///< of their stream
+    /// The version that is expected is `uncounted_version`: the row's is 0 or NULL, or that number itself.
+    bool uncounted{false};
 
-    bool usual() const noexcept { return written.empty() && !told && !looks && log == nullptr; }
+    bool usual() const noexcept { return written.empty() && !told && !looks && log == nullptr && !uncounted; }
 };
 
 /// A change together with all that depends on it. The parameters, in this order:

@@ -227,6 +227,9 @@ public:
     Failure refused_by_key(
         KnownTable const& known, SqlError const& error, Access access, std::span<Key const* const> keys,
         Deadline until) const;
+    /// The version of a row, see `Table::seen_version`; nothing: it is no number.
+    std::optional<Version> row_version(
+        Reply const& reply, std::size_t row, std::size_t column = 0) const noexcept;
     /// The version of a row, which stands first.
     Outcome<Version> version_of(Reply const& reply, std::size_t row) const;
     /// Success, or the failure of a value of this encoded size.
@@ -340,7 +343,7 @@ public:
         KnownTable const& known, SqlError const& error, std::span<RowChange const> changes, Access access,
         Deadline until) const;
     /// What the reply of a change says. Nothing: the row must be looked at, see `change_text`.
-    static std::optional<Errc> judge(Reply const& reply, RowChange const& change) noexcept;
+    std::optional<Errc> judge(Reply const& reply, RowChange const& change) const noexcept;
     /// Why a change was refused, which left no trace, as the row says now. Nothing: it does not say, so that
     /// the change must be made with care; the table is asked for anew by whoever comes next. `misconfigured`:
     /// the key has several rows; `invalid_argument`: the state's own key is another one.
@@ -355,7 +358,7 @@ public:
     bool respelled(RowChange const& change) const;
     /// After the commit: the version that the change made, and the row, by the reply of the change and, where
     /// it was read again, by that.
-    static void set_stored(KnownTable const& known, Reply& reply, Reply* again, RowChange& change) noexcept;
+    void set_stored(KnownTable const& known, Reply& reply, Reply* again, RowChange& change) const noexcept;
     /// A commit of at most one change: one statement, one trip. `unclear`: the change left no trace and must
     /// be made once more, with care; what is returned then is void.
     Outcome<CommitResult> commit_one(

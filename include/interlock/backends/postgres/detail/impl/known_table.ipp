@@ -79,16 +79,17 @@ inline constexpr std::uint32_t uuid = 2950;
     auto const raw = joined_text({"t.", table.version});
     bool const whole = column.base_oid == type_oid::smallint || column.base_oid == type_oid::integer ||
                        column.base_oid == type_oid::bigint;
-    table.seen_version = joined_text(
-        {"coalesce(nullif(", raw, ", 0)", whole ? "" : "::bigint", ", ", std::to_string(uncounted_version),
-         ")"});
+    table.read_version = joined_text({raw, whole ? "" : "::bigint"});
+    table.seen_version = joined_text({"coalesce(", table.read_version, ", 0)"});
+    table.counted_version = joined_text(
+        {"coalesce(nullif(", table.read_version, ", 0), ", std::to_string(uncounted_version), ")"});
     if (!column.not_null)
         table.shown_version = joined_text({"coalesce(", raw, ", 0)"});
     if (!table.next_version.empty())  // drawn from a sequence
         return;
     table.first_version = "1";
-    table.next_version =
-        column.not_null ? joined_text({raw, " + 1"}) : joined_text({"coalesce(", raw, ", 0) + 1"});
+    table.next_version = joined_text({raw, " + 1"});
+    table.next_of_uncounted = joined_text({"coalesce(", raw, ", 0) + 1"});
     table.last = last_version_of(column);
 }
 
@@ -179,7 +180,8 @@ INTERLOCK_DECL void KnownTable::add_change(
         refusal == Refusal::error ? 'e' : '-',
         columns.told ? 't' : '-',
         columns.looks ? 'l' : '-',
-        columns.log != nullptr ? 's' : '-'};
+        columns.log != nullptr ? 's' : '-',
+        columns.uncounted ? 'u' : '-'};
     if (columns.appends > 0)
         append(form, {std::to_string(columns.appends), " ", std::to_string(columns.partition), " "});
     form += columns.written;

@@ -151,6 +151,7 @@ public:
         words_.set("ns", ns);
         words_.set("name", std::string(name_space_of(ns)));
         words_.set("seen", t.seen_version);
+        words_.set("had", t.compared_version(columns_.uncounted));
         words_.set("key", joined(t.key));
         if (action != RowAction::nothing)
             key_ = key();
@@ -335,7 +336,7 @@ private:
             return insertion();
         if (action_ == RowAction::nothing)
             return words_.line("SELECT 1::bigint AS version WHERE true{allowed}");
-        bind("expected", {});
+        bind("expected", "::bigint");  // however narrow the column is
         words_.set("told", told("t."));
         std::string own;  // key of the state
         if (action_ == RowAction::update_respelled)
@@ -343,7 +344,7 @@ private:
                 append(own, {" AND ", is_part(table_, i, parameters_.next(table_.key_type))});
         words_.set("own", std::move(own));
         words_.set("target", words_.line(one_row_ && table_.childless ? "ONLY {table}" : "{table}"));
-        words_.set("here", words_.line("WHERE {is_key} AND {seen} = {expected}{own}{only}{allowed}"));
+        words_.set("here", words_.line("WHERE {is_key} AND {had} = {expected}{own}{only}{allowed}"));
         if (action_ == RowAction::erase)
             return erasure();
         if (action_ == RowAction::update || action_ == RowAction::update_respelled)
@@ -401,7 +402,7 @@ private:
     {
         std::vector<std::string> set;
         if (!table_.next_version.empty())  // else the server sets it
-            set.push_back(joined_text({table_.version, " = ", table_.next_version}));
+            set.push_back(joined_text({table_.version, " = ", table_.version_behind(columns_.uncounted)}));
         for (std::size_t i = 0; i < table_.columns.size(); ++i)
             if (writes(i))
                 set.push_back(joined_text({table_.columns[i], " = ", parameters_.next(table_.value_type)}));
@@ -591,7 +592,7 @@ INTERLOCK_DECL std::optional<std::vector<std::string>> key_of_answer(std::string
 /// The columns that a read gives, the version first.
 [[gnu::cold]] INTERLOCK_DECL std::string shown_text(Table const& t)
 {
-    std::string shown = t.seen_version;
+    std::string shown = t.read_version.empty() ? t.seen_version : t.read_version;
     for (std::size_t i = 0; i < t.shown.size(); ++i)
         append(shown, {", ", shown_column(t, i)});
     return shown;

@@ -81,7 +81,7 @@ Outcome<void> TableCore<R>::add_change(
     }
     if (respelled && !add_own_key(known, params, change))
         return bad_key();
-    ChangeColumns columns;
+    ChangeColumns columns{.uncounted = known.table.is_uncounted(change.version)};
     if (change.kind == ChangeKind::write)
         if (auto added = add_value(known, params, change, columns.written); !added)
             return added;
@@ -202,7 +202,7 @@ Outcome<void> TableCore<R>::add_careful_change(
         params.number(change.version);
     if (respelled && !add_own_key(known, params, change))
         return bad_key();
-    ChangeColumns columns;
+    ChangeColumns columns{.uncounted = known.table.is_uncounted(change.version)};
     if (change.kind == ChangeKind::write)
         if (auto added = add_value(known, params, change, columns.written); !added)
             return added;
@@ -238,7 +238,7 @@ Outcome<void> TableCore<R>::judge_carefully(
         return made_nothing_of(change);  // a policy shows the row to those who read it only
     if (!was_there)
         return Errc::not_found;
-    if (before.number(0, 0) != change.version)
+    if (row_version(before, 0) != change.version)
         return Errc::version_conflict;
     if (respelled(change) && replies[at.change].rows() == 0)
         return foreign_key();
@@ -263,7 +263,18 @@ bool TableCore<R>::add_operation(
 }
 
 template <class R>
-std::optional<Errc> TableCore<R>::judge(Reply const& reply, RowChange const& change) noexcept
+std::optional<Version> TableCore<R>::row_version(
+    Reply const& reply, std::size_t row, std::size_t column) const noexcept
+{
+    auto const number = reply.number(row, column);
+    bool const counted = mapped && table.version != R"("xmin")" && row < reply.rows();
+    if (counted && (number == 0 || reply.null(row, column)))
+        return uncounted_version;
+    return number;
+}
+
+template <class R>
+std::optional<Errc> TableCore<R>::judge(Reply const& reply, RowChange const& change) const noexcept
 {
     if (reply.rows() > 0 && !reply.null(0, new_version))
         return Errc::ok;
@@ -274,10 +285,11 @@ std::optional<Errc> TableCore<R>::judge(Reply const& reply, RowChange const& cha
         return Errc::fenced_out;
     if (inserts)
         return Errc::already_exists;
+    if (reply.null(0, present_version))
+        return Errc::not_found;
     // A row that has the version and was not locked: the reply does not say why.
-    if (change.kind == ChangeKind::verify && reply.number(0, present_version) == change.version)
-        return std::nullopt;
-    return reply.null(0, present_version) ? Errc::not_found : Errc::version_conflict;
+    bool const same = row_version(reply, 0, present_version) == change.version;
+    return same && change.kind == ChangeKind::verify ? std::nullopt : std::optional{Errc::version_conflict};
 }
 
 template <class R>
@@ -293,7 +305,7 @@ Outcome<std::optional<Errc>> TableCore<R>::why_refused(RowChange const& change, 
     if (action_of(change) != RowAction::insert && !there)
         return Code{Errc::not_found};
     bool const is_read = change.kind == ChangeKind::verify;
-    bool const same = there && reply->number(0, 0) == change.version;
+    bool const same = there && row_version(*reply, 0) == change.version;
     if (is_read && same && decided_by_policies())
         return row_not_locked();
     if (there && (is_read || !same))
@@ -308,14 +320,16 @@ Outcome<std::optional<Errc>> TableCore<R>::why_refused(RowChange const& change, 
 }
 
 template <class R>
-void TableCore<R>::set_stored(KnownTable const& known, Reply& reply, Reply* again, RowChange& change) noexcept
+void TableCore<R>::set_stored(
+    KnownTable const& known, Reply& reply, Reply* again, RowChange& change) const noexcept
 {
     if (change.kind != ChangeKind::write && change.kind != ChangeKind::erase)
         return;
     bool const is_again = again != nullptr && again->rows() > 0;
     auto& row = is_again ? *again : reply;
-    if (auto const version = row.number(0, new_version))
-        change.version = *version;
+    if (is_again || !row.null(0, new_version))
+        if (auto const version = row_version(row, 0, new_version))
+            change.version = *version;
     change.may_differ = (again != nullptr && !is_again) || known.rules(action_of(change)).at_commit;
     if (change.told)
         change.stored = std::move(row);

@@ -316,11 +316,12 @@ bool TableCore<R>::add_key(KnownTable const& known, Params& params, Key const& k
 template <class R>
 Outcome<Version> TableCore<R>::version_of(Reply const& reply, std::size_t row) const
 {
-    auto const version = reply.number(row, 0);
+    auto const version = row_version(reply, row);
     if (!version || *version <= no_version)
         return failed(
-            Errc::corrupt_state, {"postgres: a version in ", table.name, " is not at least 1",
-                                  table.version == "xmin" ? "; rows of another server show no xmin" : ""});
+            Errc::corrupt_state,
+            {"postgres: a version in ", table.name, " is not at least 1",
+             table.version == R"("xmin")" ? "; rows of another server show no xmin" : ""});
     return *version;
 }
 

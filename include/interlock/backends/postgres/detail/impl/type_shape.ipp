@@ -122,7 +122,7 @@ namespace detail {
     t.name = name.text;
     t.quoted = name.quoted;
     // Not a constant, which a plan would keep whatever becomes of the search_path.
-    t.meant = joined_text({"to_regclass(", quoted_text(t.quoted), ")::oid::text"});
+    t.meant = joined_text({"to_regclass(", quoted_text(t.quoted), ")::oid"});
     if (!options.where.empty())
         t.where = joined_text({" AND (", options.where, ")"});
     for (auto const& key : keys)
