@@ -379,6 +379,26 @@ TEST_CASE(
     CHECK(repository.load(Key{"7"}).errc() == Errc::corrupt_state);
 }
 
+TEST_CASE("a key that the user may not touch costs those that leave with it nothing", "[redis][asynchronous]")
+{
+    OneCommand w;
+    auto const head = w.keys.head() + "0}:";
+    w.server.command({"ACL", "SETUSER", "less", "on", ">password", "+@all", "&*", "~" + head + "counter"});
+    w.server.command({"ACL", "SETUSER", "less", "~" + head + "lock:1:1", "~" + head + "lock:1:3"});
+    auto less = w.o;
+    less.user = "less";
+    less.password = "password";
+    w.repository = Repository{redis::Client{w.io, less}};
+    for (int round = 0; round < 2; ++round) {  // the server knows the script, or not
+        auto const granted = together<Grant>(w.io, 4, w.create_alone());
+        for (std::size_t i = 0; i < 4; ++i)
+            CHECK(granted[i].errc() == (i % 2 == 1 ? Errc::ok : Errc::misconfigured));
+        auto const removed = together<Removal>(w.io, 4, w.remove());
+        for (std::size_t i = 0; i < 4; ++i)
+            CHECK(removed[i].errc() == (i % 2 == 1 ? Errc::ok : Errc::misconfigured));
+    }
+}
+
 TEST_CASE("folded calls whose connection is lost are all unknown", "[redis][asynchronous]")
 {
     RedisServer server;

@@ -64,7 +64,7 @@ struct QueueAction {
 
 /// Bytes of one write, or a little more.
 inline constexpr std::size_t write_bound = std::size_t{1} << 20;
-/// Calls that leave as one command: half a millisecond of the server's time.
+/// Calls that leave as one command: half a millisecond of the server's time, or a whole one for events.
 inline constexpr std::size_t fold_bound = 128;
 
 /// What the driver does after an alarm rang, before it asks for the next step.
@@ -427,14 +427,14 @@ private:
             ++statistics_.commands;
         }
     }
-    /// Takes the first command that may be sent, and those behind it that can leave as one with it, out of
-    /// the queue.
+    /// Takes out the first command that may be sent, and those behind it that can leave as one with it.
     void gather_alike(TimePoint now, std::uint64_t life)
     {
         together_.clear();
-        while (!pending_.empty() && together_.size() < fold_bound &&
-               in_flight_.size() + together_.size() < options_.max_in_flight) {
+        auto const most = std::min(fold_bound, options_.max_in_flight - in_flight_.size());
+        for (auto sum = batch_.size(); !pending_.empty() && together_.size() < most && sum < write_bound;) {
             auto& command = *pending_.front();
+            sum += command.payload_.size();
             if (!together_.empty() && !together_.front()->payload_.like(command.payload_))
                 return;
             pending_.remove(command);

@@ -9,8 +9,11 @@
 #include <interlock/backends/redis/detail/event_log.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
 #include <interlock/backends/redis/detail/raw_changes.hpp>
+#include <interlock/backends/redis/detail/script_call.hpp>
+#include <interlock/backends/redis/detail/scripts.hpp>
 #include <interlock/backends/redis/reply.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/deadline.hpp>
 #include <interlock/core/errc.hpp>
 #include <interlock/core/kit/recorded_events.hpp>
 #include <interlock/core/outcome.hpp>
@@ -72,6 +75,31 @@ void add_events(
         for (auto const& event : change.events)
             add_event(command, *change.key, event, log.writer, runtime);
     command.add(changes.streams());
+}
+
+/// Whether this commit may leave together with others, as `commit_each_event_script` takes them: one value
+/// that is there, unguarded, and one event, while it is not time to look at the log. Precondition: the events
+/// can be stored with it.
+inline bool may_share_a_script(
+    RawChanges const& changes, std::size_t shard, EventLogPlace const& log, TimePoint now) noexcept
+{
+    auto const& change = changes[0];
+    return changes.size() == 1 && change.events.size() == 1 && change.kind == ChangeKind::write &&
+           change.fence == nullptr && change.version > no_version && change.version < greatest_number &&
+           !log.due(shard, now);
+}
+
+/// Adds what stands in front of the changes of commits that leave together: keys, and the wake channel.
+inline void add_shared_names(
+    ScriptCall& call, Key const& key, KeySpace const& keys, std::size_t shard, EventLogPlace const& log)
+{
+    call.add(keys.of_log(shard, "log"));
+    call.add(keys.name("value", key.bytes()));
+    call.add(keys.name("stream", key.bytes()));
+    if (log.has_readers(shard))
+        call.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
+    else
+        call.add(std::string_view{});
 }
 
 /// Notes what the end of a commit with events says of the log. Whether its readers are to be woken. `letter`:

@@ -50,15 +50,19 @@ struct EventLogPlace {
     /// in a millisecond, and its first reader may not be told in the millisecond after it came.
     static constexpr std::size_t small = 65'536;
 
-    /// Whether a commit looks now.
+    /// Whether it is time for a commit to look.
+    bool due(std::size_t shard, TimePoint now) const noexcept
+    {
+        return max_events <= small || due_after(known[shard].looked.load(std::memory_order_relaxed), now);
+    }
+    /// Whether a commit looks now: of those that might, one does.
     bool looks(std::size_t shard, TimePoint now) const noexcept
     {
         if (max_events <= small)
             return true;
         auto& looked = known[shard].looked;
         auto last = looked.load(std::memory_order_relaxed);
-        bool const due = last == TimePoint{} || now < last || now - last >= std::chrono::milliseconds{1};
-        return due && looked.compare_exchange_strong(last, now, std::memory_order_relaxed);
+        return due_after(last, now) && looked.compare_exchange_strong(last, now, std::memory_order_relaxed);
     }
     /// Whether a commit that has looked has found readers.
     bool has_readers(std::size_t shard) const noexcept
@@ -74,12 +78,18 @@ struct EventLogPlace {
     {
         known[shard].looked.store({}, std::memory_order_relaxed);
     }
+
+private:
+    static bool due_after(TimePoint last, TimePoint now) noexcept
+    {
+        return last == TimePoint{} || now < last || now - last >= std::chrono::milliseconds{1};
+    }
 };
 
-/// Adds an event, one word.
-template <class R>
+/// Adds an event, one word. `W`: a `Command` or a `ScriptCall`.
+template <class W, class R>
 void add_event(
-    Command& command, Key const& stream, NewEvent const& event, std::string_view writer, R const& runtime)
+    W& command, Key const& stream, NewEvent const& event, std::string_view writer, R const& runtime)
 {
     std::string const drawn = event.id.empty() ? interlock::detail::new_event_id(runtime) : std::string{};
     std::array<char, 20> digits;

@@ -45,6 +45,7 @@ public:
             places_.push_back({command, begin, std::exchange(folded, 1), false});
             command->place_ = base_ + places_.size() - 1;
             command->state_ = State::in_flight;
+            command->answered_with_others_ = false;
             command->connection_ = connection;
         }
     }
@@ -61,8 +62,11 @@ public:
         if (folded == 1) {
             answer(std::exchange(reply, {}), accepted);
         } else if (!reply.root().is(ReplyType::array)) {  // the same for all
-            for (std::size_t i = 0; i < folded; ++i)
+            for (std::size_t i = 0; i < folded; ++i) {
+                if (auto* const command = places_.front().command)
+                    command->answered_with_others_ = true;
                 answer(reply, accepted);
+            }
         } else if (reply.root().size() == folded) {
             reply.split([&](Reply part) { answer(std::move(part), accepted); });
         } else {

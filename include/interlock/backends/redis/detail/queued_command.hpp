@@ -104,6 +104,9 @@ protected:
     QueuedCommand(Access access, TimePoint deadline) : access_(access), deadline_(deadline) {}
     ~QueuedCommand() = default;
     Access access() const noexcept { return access_; }
+    /// Whether the server has said one thing to it and to those which left with it as one command. Known once
+    /// there is an outcome.
+    bool answered_with_others() const noexcept { return answered_with_others_; }
     /// The payload holds two commands from now on, or one again (null). The outcome is the reply to the first
     /// command, and `second` becomes the reply to the other one before there is an outcome.
     void expect_second(Reply* second) noexcept { second_ = second; }
@@ -154,6 +157,7 @@ private:
     Outcome<Reply> result_;
     Reply* second_{nullptr};
     std::atomic<bool> finished_{false};
+    bool answered_with_others_{false};
     bool submitted_{false};  // the queue may know of it; used by whoever submits it only
 };
 

@@ -5,14 +5,18 @@
 
 // The changes of a commit for whoever does not know the type of its states.
 
+#include <interlock/backends/redis/detail/scripts.hpp>
+#include <interlock/backends/redis/detail/stored.hpp>
 #include <interlock/core/codec/stored_shape.hpp>
 #include <interlock/core/contracts/requests.hpp>
 #include <interlock/core/event.hpp>
 #include <interlock/core/outcome.hpp>
 #include <interlock/core/state_traits.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -80,6 +84,34 @@ private:
     std::vector<RawChange> more_;  // all of the changes, where there are more than that
     std::optional<Failure> (*encode_)(void const*, std::string_view, std::string&);
 };
+
+/// The word that says of a change everything but its data. `W`: a `Command` or a `ScriptCall`.
+template <class W>
+void add_change(W& words, RawChange const& change)
+{
+    constexpr std::string_view none = "----------------";
+    auto const kind = change.kind == ChangeKind::write    ? "w"
+                      : change.kind == ChangeKind::erase  ? "e"
+                      : change.kind == ChangeKind::verify ? "v"
+                                                          : "g";
+    auto const version = static_cast<std::uint64_t>(change.version);
+    bool const absent = change.version == no_version;
+    bool const last = absent || change.version >= greatest_number;
+    PaddedNumber<16> const expected{version};
+    PaddedNumber<16> const next{version + 1};
+    std::array<std::string_view, 6> parts{
+        kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "", ""};
+    if (change.fence == nullptr) {
+        words.add_parts(parts);
+        return;
+    }
+    auto const owner = change.fence->owner.bytes();
+    PaddedNumber<16> const token{std::min<std::uint64_t>(change.fence->token.value(), greatest_number)};
+    parts[3] = {owner.data(), owner.size()};
+    parts[4] = token;
+    parts[5] = change.release ? "1" : "0";
+    words.add_parts(parts);
+}
 
 }  // namespace detail
 }  // namespace redis

@@ -195,14 +195,17 @@ private:
     Request<Command> find_request(Key const& key, OperationId const& id) const;
     Request<Command> forbid_request(verb::ForbidOperation const& forbid) const;
     Request<Command> commit_request(RawChanges& changes, OperationCommit const* operation) const;
+    /// A commit that may leave together with others. Nothing: this one may not; see `may_share_a_script`.
+    std::optional<Request<ScriptCall>> shared_commit_request(RawChanges& changes) const;
     void add_operation(Command& command, OperationCommit const& operation) const;
     /// Why `changes` make no commit in the shard, if so. Adds their names to `command`.
     std::optional<Failure> add_keys(
         Command& command, RawChanges& changes, OperationCommit const* operation, std::size_t shard) const;
     /// Appends the encoded value of a write. Returns why it cannot be made, if so.
     std::optional<Failure> encode(RawChanges const& changes, RawChange const& change, std::string& out) const;
-    /// Why a value cannot be stored, if so. Adds what is to become of each key to `command`.
-    std::optional<Failure> add_changes(Command& command, RawChanges& changes) const;
+    /// Why a value cannot be stored, if so. Adds what is to become of each key to `words`.
+    template <class W>  // a `Command` or a `ScriptCall`
+    std::optional<Failure> add_changes(W& words, RawChanges& changes) const;
     /// What a commit brings events to: its readers in this process hear at once that it was applied.
     struct Told {
         std::shared_ptr<ClientState<R>> client{};  // null: there were no events

@@ -164,6 +164,11 @@ std::optional<Outcome<ReplyView>> SentCommand<R>::poll()
     }
     if (!reply.is(ReplyType::error))
         return Outcome<ReplyView>{reply};
+    // One key that the user may not touch refuses a command as a whole, and nothing of it was carried out.
+    if (answered_with_others() && error_word(reply.text()) == "NOPERM") {
+        resender_.alone(*pipeline_, *this);
+        return std::nullopt;
+    }
     if (resender_.again(*pipeline_, *this, deadline(), reply.text()))
         return std::nullopt;
     return Outcome<ReplyView>{map_error(reply.text(), access())};

@@ -152,33 +152,6 @@ std::optional<Failure> StateCore<R>::add_keys(
     return std::nullopt;
 }
 
-/// The word that says of a change everything but its data.
-INTERLOCK_DECL void add_change(Command& command, RawChange const& change)
-{
-    constexpr std::string_view none = "----------------";
-    auto const kind = change.kind == ChangeKind::write    ? "w"
-                      : change.kind == ChangeKind::erase  ? "e"
-                      : change.kind == ChangeKind::verify ? "v"
-                                                          : "g";
-    auto const version = static_cast<std::uint64_t>(change.version);
-    bool const absent = change.version == no_version;
-    bool const last = absent || change.version >= greatest_number;
-    PaddedNumber<16> const expected{version};
-    PaddedNumber<16> const next{version + 1};
-    std::array<std::string_view, 6> parts{
-        kind, absent ? none : std::string_view{expected}, last ? none : std::string_view{next}, "", "", ""};
-    if (change.fence == nullptr) {
-        command.add_parts(parts);
-        return;
-    }
-    auto const owner = change.fence->owner.bytes();
-    PaddedNumber<16> const token{std::min<std::uint64_t>(change.fence->token.value(), greatest_number)};
-    parts[3] = {owner.data(), owner.size()};
-    parts[4] = token;
-    parts[5] = change.release ? "1" : "0";
-    command.add_parts(parts);
-}
-
 template <class R>
 std::optional<Failure> StateCore<R>::encode(
     RawChanges const& changes, RawChange const& change, std::string& out) const
@@ -195,7 +168,8 @@ std::optional<Failure> StateCore<R>::encode(
 }
 
 template <class R>
-std::optional<Failure> StateCore<R>::add_changes(Command& command, RawChanges& changes) const
+template <class W>
+std::optional<Failure> StateCore<R>::add_changes(W& words, RawChanges& changes) const
 {
     std::string encoded;
     for (auto const& change : changes) {
@@ -209,8 +183,8 @@ std::optional<Failure> StateCore<R>::add_changes(Command& command, RawChanges& c
                                                 " bytes, the limit is " +
                                                 std::to_string(options_.max_value_bytes)};
         }
-        add_change(command, change);
-        command.add(encoded);
+        add_change(words, change);
+        words.add(encoded);
     }
     return std::nullopt;
 }
@@ -260,6 +234,28 @@ Request<Command> StateCore<R>::commit_request(RawChanges& changes, OperationComm
 }
 
 template <class R>
+std::optional<Request<ScriptCall>> StateCore<R>::shared_commit_request(RawChanges& changes) const
+{
+    auto const* const log = options_.events.get();
+    auto const& change = changes[0];
+    if (changes.streams() == 0 || !change.key->valid() || refusal_of_events(log, identity_, keys_.shards()))
+        return std::nullopt;
+    auto const shard = keys_.shard_of(change.key->bytes());
+    if (!may_share_a_script(changes, shard, *log, runtime().now()))
+        return std::nullopt;
+    auto const& script = commit_each_event_script();
+    std::optional<Request<ScriptCall>> request{
+        {ScriptCall{script, {.shared_keys = 1, .own_keys = 2, .shared_arguments = 1, .own_arguments = 3}},
+         &script, Access::record, client_->life()}};
+    auto& call = request->what;
+    add_shared_names(call, *change.key, keys_, shard, *log);
+    request->refused = add_changes(call, changes);
+    if (!request->refused)
+        add_event(call, *change.key, change.events[0], log->writer, runtime());
+    return request;
+}
+
+template <class R>
 void StateCore<R>::add_operation(Command& command, OperationCommit const& operation) const
 {
     command.add(PaddedNumber<10>{operation.attempt});
@@ -302,19 +298,24 @@ StartedCall<CommitResult> StateCore<R>::start_commit(
         for (auto const& change : changes)
             names.push_back(printable_key(change.key->bytes()));
     bool const writes = !changes.empty() && changes[0].kind == ChangeKind::write;
-    return detail::start<CommitResult>(
-        *client_, commit_request(changes, operation), deadline, waiter,
-        [size = changes.size(), names = std::move(names), writes, told = told(changes)](ReplyView reply) {
-            auto done = committed(reply, size, KeyOf{[&](std::size_t i) -> std::string_view {
-                                      return names.empty() ? std::string_view{} : names[i];
-                                  }});
-            told(reply, done);
-            if (!done || done->duplicate)
-                return done;
-            if (writes)
-                done->version = version_of(reply, 0);
+    auto read = [size = changes.size(), names = std::move(names), writes,
+                 told = told(changes)](ReplyView reply) {
+        auto done = committed(reply, size, KeyOf{[&](std::size_t i) -> std::string_view {
+                                  return names.empty() ? std::string_view{} : names[i];
+                              }});
+        told(reply, done);
+        if (!done || done->duplicate)
             return done;
-        });
+        if (writes)
+            done->version = version_of(reply, 0);
+        return done;
+    };
+    if (operation == nullptr)
+        if (auto shared = shared_commit_request(changes))
+            return detail::start<CommitResult>(
+                *client_, *std::move(shared), deadline, waiter, std::move(read));
+    return detail::start<CommitResult>(
+        *client_, commit_request(changes, operation), deadline, waiter, std::move(read));
 }
 
 template <class R>
