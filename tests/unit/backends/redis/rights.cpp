@@ -637,6 +637,36 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("a lock that the user may not touch costs the other renewals nothing", "[redis][rights]")
+{
+    auto options = interlock_test::redis_options();
+    Repository const all{redis::Client{options}};
+    std::vector<Key> const keys{Key{"a"}, Key{"b"}, Key{"c"}};
+    std::vector<Renewal> renewals;
+    for (auto const& key : keys) {
+        auto const its = owner(renewals.size() + 1);
+        static_cast<void>(all.create(key, its, 30s).value());
+        renewals.push_back({&key, its});
+    }
+    auto const some = "~" + lock_name(options.name_space, "a");
+    auto const others = "~" + lock_name(options.name_space, "c");
+    redis_server().command({"ACL", "SETUSER", "some", "reset", "on", ">password", "+@all"});
+    redis_server().command({"ACL", "SETUSER", "some", "&*", some, others});
+    options.user = "some";
+    options.password = "password";
+    Repository const repository{redis::Client{options}};
+    for (int round = 0; round < 2; ++round) {  // the server knows the script, or not
+        for (auto& renewal : renewals)
+            renewal.granted = Failure{Errc::outcome_unknown};
+        repository.renew_all(renewals, 1h);
+        CHECK(renewals[0].granted.value() == 1h);
+        CHECK(renewals[1].granted.errc() == Errc::misconfigured);
+        CHECK(renewals[2].granted.value() == 1h);
+    }
+    CHECK(all.create(keys[1], theirs, 30s).failure().retry_after() < 31s);
+    CHECK(all.create(keys[2], theirs, 30s).failure().retry_after() > 50min);
+}
+
 TEST_CASE(
     "a long string under a lock's name is removed by force, and is not taken for a lock", "[redis][rights]")
 {

@@ -45,6 +45,12 @@ void StateCore<R>::renew_some(std::span<Renewal* const> renewals, Ttl ttl, Deadl
     auto exchange = client_->execute(
         replicated ? std::string_view{both} : command.bytes(), &script, Access::write, deadline,
         replicated ? &waited : nullptr);
+    // One key that the user may not touch refuses a command as a whole, and nothing of it was carried out.
+    if (exchange.errc() == Errc::misconfigured && renewals.size() > 1) {
+        for (auto* const& renewal : renewals)
+            renew_some({&renewal, 1}, ttl, deadline);
+        return;
+    }
     for (std::size_t i = 0; i < renewals.size(); ++i) {
         auto& outcome = renewals[i]->granted;
         if (!exchange)
