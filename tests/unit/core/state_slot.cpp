@@ -72,6 +72,7 @@ TEST_CASE("one state with a changed key among several is enough for a refusal", 
     auto const refused = detail::changed_key(slots, std::span<Key const, 2>(keys));
     REQUIRE(refused);
     CHECK(refused->errc() == Errc::invalid_argument);
+    CHECK(refused->detail() == "the operation changed the key of one of its states: y");
 }
 
 }  // namespace state_slot_test

@@ -20,6 +20,8 @@
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/key.hpp>
+#include <interlock/core/kit/commit_refusal.hpp>
 #include <interlock/core/kit/per_key.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -60,6 +62,13 @@ private:
 inline Failure changed_key_failure()
 {
     return Failure{Errc::invalid_argument, "the operation changed the key of its state"};
+}
+/// Of several states the one of `key`.
+inline Failure changed_key_failure(Key const& key)
+{
+    return Failure{
+        Errc::invalid_argument,
+        "the operation changed the key of one of its states: " + printable_key(key.bytes())};
 }
 
 }  // namespace detail
@@ -124,13 +133,14 @@ private:
 
 namespace detail {
 
-/// A state whose key was changed would be written where it does not belong.
+/// A state whose key was changed would be written where it does not belong. The text names the one of
+/// several.
 template <class Slots, std::size_t N>
 std::optional<Failure> changed_key(Slots const& slots, std::span<Key const, N> keys)
 {
     for (std::size_t i = 0; i < keys.size(); ++i)
         if (!slots[i].keeps(keys[i]))
-            return changed_key_failure();
+            return keys.size() == 1 ? changed_key_failure() : changed_key_failure(keys[i]);
     return std::nullopt;
 }
 
