@@ -20,7 +20,6 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <stop_token>
 #include <utility>
@@ -78,11 +77,7 @@ namespace detail {
 /// nothing. The destructor waits for a wake-up that is under way on another thread.
 class WakeOnStop {
 public:
-    WakeOnStop(std::stop_token const& stop, Waiter& waiter)
-    {
-        if (stop.stop_possible())
-            callback_.emplace(stop, Wake{&waiter});
-    }
+    WakeOnStop(std::stop_token const& stop, Waiter& waiter) : callback_(stop, Wake{&waiter}) {}
     WakeOnStop(WakeOnStop const&) = delete;
     WakeOnStop& operator=(WakeOnStop const&) = delete;
 
@@ -91,7 +86,7 @@ private:
         void operator()() const noexcept { waiter->wake(); }
         Waiter* waiter;
     };
-    std::optional<std::stop_callback<Wake>> callback_;
+    std::stop_callback<Wake> callback_;
 };
 
 }  // namespace detail

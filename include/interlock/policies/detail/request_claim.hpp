@@ -280,7 +280,7 @@ private:
         action =
             *found ? machine_.looked_up({(*found)->answered, (*found)->attempt}) : machine_.looked_up({});
         if (machine_.answered())
-            return Step<Begun>{Outcome<Begun>{replay(std::move((*found)->answer))}};
+            return std::optional<Step<Begun>>{std::in_place, replay(std::move((*found)->answer))};
         return std::nullopt;
     }
 
