@@ -5,6 +5,8 @@
 
 #include <interlock/core/runtime/progress.hpp>
 
+#include <boost/version.hpp>
+
 #include "simulation/course.hpp"
 #include "support/simulation/program.hpp"
 
@@ -52,7 +54,8 @@ Result run(std::uint64_t seed, Mutant mutant, Coverage& coverage)
 /// The seeds that showed each problem.
 using Problems = std::map<std::string, std::vector<std::uint64_t>>;
 
-/// Traces that every compiler and every build type must reproduce. Printed by `--hash-file -`.
+/// Traces that every compiler and every build type must reproduce, with the Boost that Debian 12 has: another
+/// one posts handlers in other turns. Printed by `--hash-file -`.
 struct Known {
     std::uint64_t seed;
     std::uint64_t trace;
@@ -238,6 +241,10 @@ void check_traces(Coverage& coverage)
         repeated =
             repeated && run(seed, Mutant::none, coverage).trace == run(seed, Mutant::none, coverage).trace;
     verdict(repeated, "a seed gives the same trace twice");
+    if (BOOST_VERSION / 100 != 1081) {
+        std::printf("       the stored traces are of Boost 1.81, and this is another one: not compared\n");
+        return;
+    }
     std::string differing;
     for (auto const& one : known)
         if (one.seed != 0 && run(one.seed, Mutant::none, coverage).trace != one.trace)

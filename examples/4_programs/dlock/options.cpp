@@ -84,6 +84,19 @@ void add_duration(
         ->type_name("TIME");
 }
 
+/// What an option takes that is an exit code. The words are ours, since those of CLI11 differ by its version.
+CLI::Validator exit_code()
+{
+    auto const look = [](std::string const& given) {
+        int code = -1;
+        auto const* const last = given.data() + given.size();
+        bool const read = std::from_chars(given.data(), last, code).ptr == last;
+        return read && code >= 0 && code <= 255 ? std::string{}
+                                                : "'" + given + "' is no exit code of 0 to 255";
+    };
+    return {look, "INT in [0 - 255]"};
+}
+
 void add_store(CLI::App& app, Options& options)
 {
     app.add_option("-s,--store", options.store, "where the locks are: redis://… or postgresql://…")
@@ -97,7 +110,7 @@ void describe_run(CLI::App& app, Options& options, std::string& shell, bool& at_
     add_duration(app, "-w,--wait", "give up after this time; else wait for ever", options.wait);
     app.get_option("--wait")->excludes(no_wait);
     app.add_option("-E,--conflict-exit-code", options.busy_code, "what giving up ends with")
-        ->check(CLI::Range(0, 255))
+        ->check(exit_code())
         ->capture_default_str();
     add_duration(
         app, "--ttl", "for so long a dead holder keeps a lock; 50ms to 24h, 15s if left out", options.ttl);
@@ -226,7 +239,7 @@ Parsed parse(int argc, char const* const* argv)
     case Verb::wait:
         add_duration(app, "-w,--wait", "give up after this time", options.wait);
         app.add_option("-E,--conflict-exit-code", options.busy_code, "what giving up ends with")
-            ->check(CLI::Range(0, 255));
+            ->check(exit_code());
         break;
     case Verb::setup: break;
     }
