@@ -243,14 +243,16 @@ inline Failure no_cloud_event(std::string const& why)
     return Failure{Errc::invalid_argument, "this is no CloudEvent: " + why};
 }
 
-/// The number that an attribute "sequence" says, as `to_cloud_event` writes it. 0: it is one of the other
-/// forms that the attribute may have, which are their sender's.
-inline std::int64_t number_of(std::string_view sequence) noexcept
+/// The number, not below 0, that `text` is as a whole. Nothing: it is none, or too large.
+template <class Number>
+std::optional<Number> whole_number(std::string_view text) noexcept
 {
-    std::int64_t number = 0;
-    auto const* const last = sequence.data() + sequence.size();
-    auto const end = std::from_chars(sequence.data(), last, number);
-    return end.ptr == last && end.ec == std::errc{} && number > 0 ? number : 0;
+    Number number{};
+    auto const* const last = text.data() + text.size();
+    auto const end = std::from_chars(text.data(), last, number);
+    if (end.ptr != last || end.ec != std::errc{} || number < 0)
+        return std::nullopt;
+    return number;
 }
 
 /// The attributes of an envelope that is read.
@@ -258,17 +260,17 @@ class EnvelopeReader {
 public:
     explicit EnvelopeReader(Json const& json) noexcept : json_(json) {}
 
-    /// Whether there is no such attribute; JSON's null says the same.
-    bool is_null(std::string_view name) const noexcept
+    /// The attribute. Null: there is none; JSON's null says the same.
+    Json const* find(std::string_view name) const noexcept
     {
         auto const* const found = json_.find(name);
-        return found == nullptr || found->kind == Json::Kind::null;
+        return found != nullptr && found->kind != Json::Kind::null ? found : nullptr;
     }
     /// The text of an attribute; empty where there is none.
     std::string text(std::string_view name)
     {
-        auto const* const found = json_.find(name);
-        if (is_null(name))
+        auto const* const found = find(name);
+        if (found == nullptr)
             return {};
         if (found->kind != Json::Kind::text && found->kind != Json::Kind::number)
             is_wrong(name);
@@ -286,14 +288,12 @@ public:
     Number number(std::string_view name, Number missing)
     {
         auto const found = text(name);
-        Number value{};
-        auto const* const last = found.data() + found.size();
-        auto const end = std::from_chars(found.data(), last, value);
         if (found.empty())
             return missing;
-        if (end.ptr != last || end.ec != std::errc{} || value < 0)
+        auto const value = whole_number<Number>(found);
+        if (!value)
             is_wrong(name);
-        return value;
+        return value.value_or(missing);
     }
     std::string bytes(std::string_view name)
     {
@@ -408,7 +408,8 @@ Outcome<CloudEvent> from_cloud_event(std::string_view json)
         Key{!subject.empty()   ? subject
             : !encoded.empty() ? encoded
                                : envelope.text("partitionkey")};
-    event.number = detail::number_of(envelope.text("sequence"));
+    // A sequence of another form is its sender's, and says no number in a stream.
+    event.number = detail::whole_number<std::int64_t>(envelope.text("sequence")).value_or(0);
     event.because = {
         envelope.text("correlationid"), envelope.text("causationid"), envelope.text("traceparent")};
     if (auto const time = envelope.text("time"); !time.empty()) {
@@ -417,9 +418,9 @@ Outcome<CloudEvent> from_cloud_event(std::string_view json)
             envelope.is_wrong("time");
         event.recorded_at = at.value_or(event.recorded_at);
     }
-    bool const as_base64 = !envelope.is_null("data_base64");
+    bool const as_base64 = envelope.find("data_base64") != nullptr;
     if (auto const* const data = read->find("data");
-        data != nullptr && !(as_base64 && envelope.is_null("data"))) {
+        data != nullptr && !(as_base64 && data->kind == detail::Json::Kind::null)) {
         if (as_base64)
             envelope.is_wrong("data_base64");  // one of the two, and nobody could tell which
         auto bytes = detail::FactsOf<C>::bytes(event, *data);
