@@ -87,12 +87,8 @@ void add_duration(
 /// What an option takes that is an exit code. The words are ours, since those of CLI11 differ by its version.
 CLI::Validator exit_code()
 {
-    auto const look = [](std::string const& given) {
-        int code = -1;
-        auto const* const last = given.data() + given.size();
-        bool const read = std::from_chars(given.data(), last, code).ptr == last;
-        return read && code >= 0 && code <= 255 ? std::string{}
-                                                : "'" + given + "' is no exit code of 0 to 255";
+    auto const look = [range = CLI::Range(0, 255)](std::string& given) {
+        return range(given).empty() ? std::string{} : "'" + given + "' is no exit code of 0 to 255";
     };
     return {look, "INT in [0 - 255]"};
 }
