@@ -17,6 +17,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -203,6 +204,7 @@ TEST_CASE(
              Scope{"two commands that the server may refuse", 2, false, true, longest, 8},
              Scope{"three commands", 3, false, false, 0, 8},
              Scope{"three calls of one script", 3, true, true, longest, 8},
+             Scope{"three calls of one script for two shards", 3, true, true, longest, 8, 2},
          }) {
         Explorer explorer{scope};
         explorer.explore();
@@ -215,6 +217,48 @@ TEST_CASE(
             CHECK(count > 0);
         CHECK(explorer.paths > 1000);
     }
+}
+
+TEST_CASE("redis: calls of one script for several shards leave as one command for each", "[redis][queue]")
+{
+    auto const leaves = [](std::size_t shards, bool folded) {
+        Scope const scope{"", 3, folded, false, 0, 0, shards};
+        World world{scope};
+        for (auto const choice :
+             {Choice{Event::submit, 0}, Choice{Event::submit, 1}, Choice{Event::submit, 2},
+              Choice{Event::turn, 0}, Choice{Event::connected, 0}})
+            world.happen(choice);
+        return world.batched();
+    };
+    using Commands = std::deque<std::vector<std::size_t>>;
+    CHECK(leaves(2, true) == Commands{{0, 2}});  // no more than two are in flight
+    CHECK(leaves(3, true) == Commands{{0}, {1}});
+    CHECK(leaves(2, false) == Commands{{0}, {1}});
+}
+
+TEST_CASE("redis: calls of one script change places where they are for different shards", "[redis][queue]")
+{
+    Script const other_script{"return KEYS"};
+    auto const call = [](Script const& of, std::string_view shard, std::string_view argument) {
+        ScriptCall made{
+            of, Folding{.shared_keys = 1, .own_keys = 0, .shared_arguments = 1, .own_arguments = 0}};
+        made.add(shard);
+        made.add(argument);
+        return made;
+    };
+    auto const one = call(script(), "1", "a");
+    auto const other = call(script(), "1", "b");
+    auto const of_two = call(script(), "2", "a");
+    CHECK(Payload{one}.apart_from(Payload{of_two}));
+    CHECK_FALSE(Payload{one}.like(Payload{of_two}));
+    CHECK_FALSE(Payload{one}.apart_from(Payload{other}));
+    CHECK_FALSE(Payload{one}.like(Payload{other}));
+    CHECK_FALSE(Payload{one}.apart_from(Payload{call(other_script, "2", "a")}));
+    ScriptCall shared_by_none{script(), Folding{.own_keys = 1}};
+    shared_by_none.add(std::string_view{"1"});
+    ScriptCall also_by_none{script(), Folding{.own_keys = 1}};
+    also_by_none.add(std::string_view{"1"});
+    CHECK_FALSE(Payload{shared_by_none}.apart_from(Payload{also_by_none}));
 }
 
 TEST_CASE(

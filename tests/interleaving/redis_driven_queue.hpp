@@ -59,6 +59,7 @@ struct Scope {
     bool errors;           // the server may say that it did not run a command
     std::uint64_t random;  // of every pause: the shortest, or the longest
     int depth;
+    std::size_t shards{1};  // what such calls are for, by turns
 };
 
 /// As the server would write it.
@@ -85,11 +86,11 @@ inline std::string name_of(std::size_t call)
     return "call" + std::to_string(call);
 }
 
-inline ScriptCall script_call(std::size_t call)
+inline ScriptCall script_call(std::size_t call, std::size_t shards)
 {
     ScriptCall made{
         script(), Folding{.shared_keys = 1, .own_keys = 0, .shared_arguments = 0, .own_arguments = 1}};
-    made.add(std::string_view{"key"});
+    made.add("key" + std::to_string(call % shards));
     made.add(name_of(call));
     return made;
 }
@@ -97,9 +98,9 @@ inline ScriptCall script_call(std::size_t call)
 /// A command, its owner, and what has really become of it. Odd ones read only.
 class Call final : public QueuedCommand {
 public:
-    Call(std::size_t number, bool folded)
+    Call(std::size_t number, bool folded, std::size_t shards)
         : QueuedCommand(number == 1 ? Access::read : Access::write, zero + (number == 0 ? 5ms : 100ms)),
-          plain("APPEND", name_of(number)), call(script_call(number)),
+          plain("APPEND", name_of(number)), call(script_call(number, shards)),
           payload(folded ? Payload{call} : Payload{plain}), reads(number == 1)
     {}
     TimePoint until() const noexcept { return deadline(); }
@@ -148,18 +149,19 @@ class DrivenQueue {
 public:
     explicit DrivenQueue(Scope const& scope) : scope_(scope)
     {
-        options_.max_pending = 2;
+        options_.max_pending = scope.shards + 1;
         options_.max_in_flight = 2;
         options_.reply_timeout = 50ms;
         options_.connect_timeout = 20ms;
         options_.reconnect = {.initial = 4ms, .cap = 8ms, .immediate = 1};
         for (std::size_t i = 0; i < scope.calls; ++i)
-            calls_.emplace_back(i, scope.folded);
+            calls_.emplace_back(i, scope.folded, scope.shards);
     }
 
     char const* problem() const noexcept { return problem_; }
     bool closed() const noexcept { return closed_; }
     auto const& calls() const noexcept { return calls_; }
+    auto const& batched() const noexcept { return batched_; }
 
 protected:
     void claim(bool good, char const* what)

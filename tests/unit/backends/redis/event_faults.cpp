@@ -387,7 +387,7 @@ TEST_CASE("a commit whose reply was lost has its event exactly if it was applied
     // The server knows the scripts, so that what is lost is not its word that it does not.
     optimistic.do_in_transaction(OperationId{"known"}, "x", sell);
     locking.do_in_transaction("x", sell);
-    CHECK(events.append(Key{"y"}, Expected::any(), one));
+    CHECK(events.append(OperationId{"known"}, Key{"y"}, Expected::any(), one));
     int number = 0;
     for (auto const cut : {CuttingProxy::Cut::reply, CuttingProxy::Cut::request})
         for (bool const asynchronous : {false, true})

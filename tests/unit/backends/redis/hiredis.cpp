@@ -258,7 +258,8 @@ TEST_CASE("a script has the name that the server gives it", "[redis][codec]")
     for (auto const* script :
          {&create_script(), &renew_script(), &remove_script(), &commit_script(), &forbid_script(),
           &claim_script(), &complete_script(), &give_back_script(), &commit_events_script(),
-          &read_events_script(), &read_stream_script(), &append_events_script(), &trim_script()})
+          &read_events_script(), &read_stream_script(), &commit_each_event_script(), &append_events_script(),
+          &append_each_event_script(), &trim_script()})
         CHECK(server.command({"SCRIPT", "LOAD", script->text}) == script->name);
     CHECK(server.command({"SCRIPT", "LOAD", "return 1"}) == sha1("return 1"));
     CHECK(sha1("") == "da39a3ee5e6b4b0d3255bfef95601890afd80709");

@@ -432,18 +432,18 @@ private:
     {
         together_.clear();
         auto const most = std::min(fold_bound, options_.max_in_flight - in_flight_.size());
-        for (auto sum = batch_.size(); !pending_.empty() && together_.size() < most && sum < write_bound;) {
-            auto& command = *pending_.front();
+        auto* next = pending_.front();
+        for (auto sum = batch_.size(); next && together_.size() < most && sum < write_bound;) {
+            auto& command = *std::exchange(next, CommandList::behind(*next));
             sum += command.payload_.size();
-            if (!together_.empty() && !together_.front()->payload_.like(command.payload_))
-                return;
             pending_.remove(command);
-            if (command.deadline_ <= now)
-                command.finish(too_late());
-            else if (command.life_ != 0 && command.life_ != life)
-                command.finish(another_life());
+            bool const late = command.deadline_ <= now;
+            if (late || (command.life_ != 0 && command.life_ != life))
+                command.finish(late ? too_late() : another_life());
             else
                 together_.push_back(&command);
+            if (!together_.empty())
+                next = CommandList::alike(*together_.front(), next);
         }
     }
 

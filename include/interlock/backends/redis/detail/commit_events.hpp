@@ -53,21 +53,38 @@ inline void add_event_keys(Command& command, RawChanges& changes, KeySpace const
             command.add(keys.name("stream", change.key->bytes()));
 }
 
-/// Adds what stands behind the arguments of a commit without events.
+/// Adds the number of the log's wake channel, or '' if nobody is known to read it. `looks`: the script sees
+/// for itself whether anybody does. `W`: a `Command` or a `ScriptCall`.
+template <class W>
+void add_channel(W& words, KeySpace const& keys, std::size_t shard, EventLogPlace const& log, bool looks)
+{
+    if (looks || log.has_readers(shard))
+        words.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
+    else
+        words.add(std::string_view{});
+}
+
+/// Adds what a script is told of the log: how many events it may hold, and its wake channel; neither, while
+/// it is not time to look at them again.
 template <class R>
-void add_events(
-    Command& command, RawChanges& changes, KeySpace const& keys, std::size_t shard, EventLogPlace const& log,
-    R const& runtime)
+void add_look(
+    Command& command, KeySpace const& keys, std::size_t shard, EventLogPlace const& log, R const& runtime)
 {
     bool const looks = log.looks(shard, runtime.now());
     if (looks)
         command.add(log.max_events);
     else
         command.add(std::string_view{});
-    if (looks || log.has_readers(shard))
-        command.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
-    else
-        command.add(std::string_view{});
+    add_channel(command, keys, shard, log, looks);
+}
+
+/// Adds what stands behind the arguments of a commit without events.
+template <class R>
+void add_events(
+    Command& command, RawChanges& changes, KeySpace const& keys, std::size_t shard, EventLogPlace const& log,
+    R const& runtime)
+{
+    add_look(command, keys, shard, log, runtime);
     for (auto const& change : changes)
         if (!change.events.empty())
             command.add(change.events.size());
@@ -96,10 +113,7 @@ inline void add_shared_names(
     call.add(keys.of_log(shard, "log"));
     call.add(keys.name("value", key.bytes()));
     call.add(keys.name("stream", key.bytes()));
-    if (log.has_readers(shard))
-        call.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
-    else
-        call.add(std::string_view{});
+    add_channel(call, keys, shard, log, false);
 }
 
 /// Notes what the end of a commit with events says of the log. Whether its readers are to be woken. `letter`:

@@ -315,6 +315,44 @@ if tell(ARGV[at + 1], ARGV[at] == '') and ARGV[at] ~= '' then versions = version
     return script;
 }
 
+/// The two halves of an append of one event by a script that raises nothing, see `commit_each_event_script`.
+/// Functions of Lua in their place would cost as much as a command.
+///
+/// How `stream` ends: `head`, and `number`, the one of its last event; or `reply`, an error.
+inline constexpr std::string_view end_of_stream_lua = R"lua(
+head = try('GET', stream) or '000000000000'
+if type(head) == 'table' then
+  reply = head
+else
+  number = tonumber(sub(head, 1, 12))
+  if not number or number > 999999900000 or (#head - 12) % 21 ~= 0 then
+    reply = {err = 'CORRUPT the end of a stream of events is damaged'}
+  end
+end
+)lua";
+/// Stores `event` behind that end. `number` is its own then, as a text, and the stream ends with
+/// `number .. place .. sub(head, from)`, as `append_lua` says. No `place`: `id` is an error, and nothing was
+/// stored.
+inline constexpr std::string_view append_one_lua = R"lua(
+local from, rest = 13, number
+while rest % 2 == 1 do
+  rest = (rest - 1) / 2
+  from = from + 21
+end
+number = format('%012.0f', number + 1)
+local id = try('XADD', log, '*', 'n', number .. sub(head, 13, 33) .. sub(head, from, from + 20), 'e', event)
+local place = type(id) == 'string' and sub(id, 1, 14) .. sub('0000000' .. sub(id, 15), -7)
+if place and #id > 20 then try('XSETID', log, format('%.0f-0', sub(id, 1, 13) + 1)) end
+)lua";
+
+/// What both scripts that append for several calls begin with, and how they tell the log's readers.
+inline constexpr std::string_view without_raising_lua = R"lua(
+local try, can, format, type = redis.pcall, redis.acl_check_cmd, string.format, type
+)lua";
+inline constexpr std::string_view tell_all_lua = R"lua(
+if stored and ARGV[1] ~= '' then try('SPUBLISH', sub(log, 1, -4) .. 'wake:' .. ARGV[1], 'f' .. log) end
+)lua";
+
 /// Commits that may leave together, each of one value that is there and whose lock nobody asks about, and of
 /// one event. KEYS: log, then for each commit value and stream. ARGV: the number of the log's wake channel,
 /// or '' if it has no readers, then for each commit what `commit_script` takes for a change, and the event.
@@ -323,11 +361,11 @@ if tell(ARGV[at + 1], ARGV[at] == '') and ARGV[at] ~= '' then versions = version
 /// as `append_lua` says.
 inline Script const& commit_each_event_script()
 {
-    static auto const& script = interlock::detail::immortal<Script>(locals_lua, R"lua(
-local try, can, format, type = redis.pcall, redis.acl_check_cmd, string.format, type
+    static auto const& script = interlock::detail::immortal<Script>(
+        locals_lua, without_raising_lua, R"lua(
 local log, stored, replies = KEYS[1], false, {}
 for i = 1, (#KEYS - 1) / 2 do
-  local value, stream, how = KEYS[2 * i], KEYS[2 * i + 1], ARGV[3 * i - 1]
+  local value, stream, how, event = KEYS[2 * i], KEYS[2 * i + 1], ARGV[3 * i - 1], ARGV[3 * i + 1]
   local reply, head, number
   local current = try('GETRANGE', value, '0', '15')
   if type(current) == 'table' then
@@ -335,47 +373,34 @@ for i = 1, (#KEYS - 1) / 2 do
   elseif current ~= sub(how, 2, 17) then
     reply = {'refused', current == '' and 3 or #current < 16 and 6 or 4}
   else
-    head = try('GET', stream) or '000000000000'
-    if type(head) == 'table' then
-      reply = head
-    else
-      number = tonumber(sub(head, 1, 12))
-      if not number or number > 999999900000 or (#head - 12) % 21 ~= 0 then
-        reply = {err = 'CORRUPT the end of a stream of events is damaged'}
-      end
-    end
+)lua",
+        end_of_stream_lua, R"lua(
   end
   local at_once = not reply and can('MSET', value, '', stream, '')
   if not (reply or at_once or can('SET', value, '') and can('SET', stream, '')) then
     reply = {err = 'NOPERM a script needs the right to set for its keys'}
   end
   if not reply then
-    local from, rest = 13, number
-    while rest % 2 == 1 do
-      rest = (rest - 1) / 2
-      from = from + 21
-    end
-    number = format('%012.0f', number + 1)
-    local id = try('XADD', log, '*', 'n', number .. sub(head, 13, 33) .. sub(head, from, from + 20),
-                   'e', ARGV[3 * i + 1])
-    if type(id) == 'table' then
-      reply = id
-    else
-      if #id > 20 then try('XSETID', log, format('%.0f-0', sub(id, 1, 13) + 1)) end
+)lua",
+        append_one_lua, R"lua(
+    if place then
       reply, stored = sub(how, 18, 33), true
       local data = reply .. ARGV[3 * i]
-      head = number .. sub(id, 1, 14) .. sub('0000000' .. sub(id, 15), -7) .. sub(head, from)
+      head = number .. place .. sub(head, from)
       if at_once then
         call('MSET', value, data, stream, head)
       else
         call('SET', value, data)
         call('SET', stream, head)
       end
+    else
+      reply = id
     end
   end
   replies[i] = reply
 end
-if stored and ARGV[1] ~= '' then try('SPUBLISH', sub(log, 1, -4) .. 'wake:' .. ARGV[1], 'f' .. log) end
+)lua",
+        tell_all_lua, R"lua(
 return #KEYS == 3 and replies[1] or replies
 )lua");
     return script;

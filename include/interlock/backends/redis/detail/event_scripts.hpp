@@ -162,10 +162,11 @@ return out
     return script;
 }
 
-/// KEYS: log, readers, stream, appends, appended. ARGV: how many events the log may hold, the number of its
-/// wake channel, the number that the stream is expected to be at ('-1' for any), the name of the append ('':
-/// it has none), then each event. Returns {'appended' or 'duplicate', number, place},
-/// {'conflict', number} or {'full'}.
+/// KEYS: log, readers, stream, and for an append with a name: appends, appended. ARGV: how many events the
+/// log may hold, or '' if that and whether it has readers was looked at lately; the number of its wake
+/// channel, or '' if it then had none; the number that the stream is expected to be at ('-1' for any); the
+/// name of the append ('': it has none), then each event. Returns {'appended' or 'duplicate', number, place},
+/// {'conflict', number} or {'full'}. Behind the place stands 'r' if it was looked and there are readers.
 inline Script const& append_events_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(
@@ -183,7 +184,7 @@ local head = head_of(stream)
 local number = sub(head, 1, 12)
 if expected >= 0 and expected ~= tonumber(number) then return {'conflict', number} end
 if many == 0 then return {'appended', number, sub(head, 13, 33)} end
-if call('XLEN', log) + many > tonumber(ARGV[1]) then return {'full'} end
+if ARGV[1] ~= '' and call('XLEN', log) + many > tonumber(ARGV[1]) then return {'full'} end
 need('SET', stream, '')
 if name ~= '' then
   need('HSET', KEYS[5], name, '')
@@ -195,8 +196,48 @@ if name ~= '' then
   call('HSET', KEYS[5], name, sub(head, 1, 33))
   call('ZADD', KEYS[4], sub(head, 13, 25), name)
 end
-tell(ARGV[2])
-return {'appended', sub(head, 1, 12), sub(head, 13, 33)}
+local told = tell(ARGV[2], ARGV[1] == '')
+return {'appended', sub(head, 1, 12), sub(head, 13, 33), told and ARGV[1] ~= '' and 'r' or nil}
+)lua");
+    return script;
+}
+
+/// Appends that may leave together, each of one event without a name, while it is not time to look at the
+/// log. KEYS: log, then the stream of each append. ARGV: the number of the log's wake channel, or '' if it
+/// has no readers, then for each append the number that its stream is expected to be at ('-1' for any), and
+/// the event. Returns for each what `append_events_script` does, or the error that it alone would have been:
+/// nothing may raise here, since appends before it are made.
+inline Script const& append_each_event_script()
+{
+    static auto const& script = interlock::detail::immortal<Script>(
+        locals_lua, without_raising_lua, R"lua(
+local log, stored, replies = KEYS[1], false, {}
+for i = 1, #KEYS - 1 do
+  local stream, expected, event = KEYS[i + 1], ARGV[2 * i], ARGV[2 * i + 1]
+  local reply, head, number
+)lua",
+        end_of_stream_lua, R"lua(
+  if not reply and expected ~= '-1' and tonumber(expected) ~= number then
+    reply = {'conflict', sub(head, 1, 12)}
+  end
+  if not (reply or can('SET', stream, '')) then
+    reply = {err = 'NOPERM a script needs the right to set for its keys'}
+  end
+  if not reply then
+)lua",
+        append_one_lua, R"lua(
+    if place then
+      call('SET', stream, number .. place .. sub(head, from))
+      reply, stored = {'appended', number, place}, true
+    else
+      reply = id
+    end
+  end
+  replies[i] = reply
+end
+)lua",
+        tell_all_lua, R"lua(
+return #KEYS == 2 and replies[1] or replies
 )lua");
     return script;
 }

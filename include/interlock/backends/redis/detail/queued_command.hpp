@@ -45,6 +45,11 @@ public:
     {
         return call_ != nullptr && other.call_ != nullptr && call_->like(*other.call_);
     }
+    /// Whether both may change places: neither touches what the other one does.
+    bool apart_from(Payload const& other) const noexcept
+    {
+        return call_ != nullptr && other.call_ != nullptr && call_->apart_from(*other.call_);
+    }
     /// Appends one command. `commands`: one, or several that are all like the first one; `of(command)` is its
     /// payload.
     template <class Commands, class Of>
@@ -172,6 +177,17 @@ public:
     /// Null where there is none.
     QueuedCommand* front() const noexcept { return front_; }
     static QueuedCommand* behind(QueuedCommand const& command) noexcept { return command.behind_; }
+    /// The first one, from `next` on, that may leave as one with `first`. It passes calls of the same script
+    /// for other shards, 32 of them at most: so calls for several shards, which come in any order, leave as
+    /// one command for each. Null where there is none.
+    static QueuedCommand* alike(QueuedCommand const& first, QueuedCommand* next) noexcept
+    {
+        int passed = 0;
+        for (; next != nullptr && !first.payload_.like(next->payload_); next = next->behind_)
+            if (!first.payload_.apart_from(next->payload_) || ++passed > 32)
+                return nullptr;
+        return next;
+    }
 
     void push_back(QueuedCommand& command) noexcept { insert(command, back_, nullptr); }
     void push_front(QueuedCommand& command) noexcept { insert(command, nullptr, front_); }

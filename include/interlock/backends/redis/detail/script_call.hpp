@@ -55,6 +55,9 @@ struct Script {
 /// the same in all calls that leave together, and so are some arguments; the rest are each call's own. Such a
 /// script answers with an array of what it would have said to each call, or, if that is the same for all,
 /// with what it would have said to one.
+///
+/// The keys of a call are all of one shard, and the shared ones say which: calls of a script that differ in
+/// them have no key in common.
 struct Folding {
     std::uint8_t shared_keys{0};
     std::uint8_t own_keys{0};
@@ -94,6 +97,13 @@ public:
     {
         return script_ == other.script_ && folding_ == other.folding_ &&
                shared_keys() == other.shared_keys() && shared_arguments() == other.shared_arguments();
+    }
+
+    /// Whether both are of one script, and have no key in common: they may change places.
+    bool apart_from(ScriptCall const& other) const noexcept
+    {
+        return script_ == other.script_ && folding_ == other.folding_ && folding_.shared_keys != 0 &&
+               shared_keys() != other.shared_keys();
     }
 
     /// Appends one command that stands for `calls`, which are all like the first one. `of(call)` is a

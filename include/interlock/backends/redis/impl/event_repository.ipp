@@ -5,6 +5,7 @@
 
 #include <interlock/backends/redis/detail/call.hpp>
 #include <interlock/backends/redis/detail/client_state.hpp>
+#include <interlock/backends/redis/detail/commit_events.hpp>
 #include <interlock/backends/redis/detail/event_log.hpp>
 #include <interlock/backends/redis/detail/event_scripts.hpp>
 #include <interlock/backends/redis/detail/key_space.hpp>
@@ -150,32 +151,66 @@ struct BasicEventRepository<Runtime>::Shared {
         auto const& script = detail::append_events_script();
         auto const bytes = append.stream.bytes();
         auto const shard = keys.shard_of(bytes);
-        std::string once;
-        if (append.id != nullptr)
-            once = std::to_string(bytes.size()).append(":").append(bytes).append(append.id->value());
+        bool const once = append.id != nullptr;
         detail::Request<detail::Command> request{
             detail::evaluate(
-                script, 5, keys.of_log(shard, "log"), keys.of_log(shard, "readers"),
-                keys.name("stream", bytes), keys.of_log(shard, "appends"), keys.of_log(shard, "appended"),
-                options.max_events, keys.within_shard(keys.wake_name_of_log(shard).channel),
-                append.expected.number(), once),
+                script, once ? 5 : 3, keys.of_log(shard, "log"), keys.of_log(shard, "readers"),
+                keys.name("stream", bytes)),
             &script, Access::record};
         if (auto valid = interlock::detail::validate_append(append); !valid) {
             request.refused = std::move(valid).failure();
             return request;
         }
+        std::string name;
+        if (once) {
+            request.what.add(keys.of_log(shard, "appends"));
+            request.what.add(keys.of_log(shard, "appended"));
+            name = std::to_string(bytes.size()).append(":").append(bytes).append(append.id->value());
+        }
+        detail::add_look(request.what, keys, shard, *log, client->runtime());
+        request.what.add(append.expected.number());
+        request.what.add(name);
         for (auto const& event : append.events)
             detail::add_event(request.what, append.stream, event, options.writer, client->runtime());
+        return request;
+    }
+    /// An append that may leave together with others, of one event without an id, while it is not time to
+    /// look at the log. Nothing: this one may not, or is refused.
+    std::optional<detail::Request<detail::ScriptCall>> shared_append_request(
+        verb::AppendEvents const& append) const
+    {
+        if (append.id != nullptr || append.events.size() != 1 || !interlock::detail::validate_append(append))
+            return std::nullopt;
+        auto const bytes = append.stream.bytes();
+        auto const shard = keys.shard_of(bytes);
+        auto const& runtime = client->runtime();
+        if (log->due(shard, runtime.now()))
+            return std::nullopt;
+        auto const& script = detail::append_each_event_script();
+        std::optional<detail::Request<detail::ScriptCall>> request{
+            {detail::ScriptCall{
+                 script, {.shared_keys = 1, .own_keys = 1, .shared_arguments = 1, .own_arguments = 2}},
+             &script, Access::record}};
+        auto& call = request->what;
+        call.add(keys.of_log(shard, "log"));
+        call.add(keys.name("stream", bytes));
+        detail::add_channel(call, keys, shard, *log, false);
+        call.add(append.expected.number());
+        detail::add_event(call, append.stream, append.events[0], options.writer, runtime);
         return request;
     }
     /// Reads the reply to an append, and tells the readers in this process.
     auto read_append(Key const& stream) const
     {
-        return [client = client,
-                log = keys.wake_name_of_log(keys.shard_of(stream.bytes())).hash](ReplyView reply) {
+        return [client = client, log = log, shard = keys.shard_of(stream.bytes()),
+                readers = keys.wake_name_of_log(keys.shard_of(stream.bytes())).hash](ReplyView reply) {
             auto done = detail::appended(reply);
+            if (!done && done.errc() == Errc::overloaded)
+                log->note_full(shard);
+            if (done && reply.size() > 3)
+                log->note_readers(shard);
             if (done && !done->duplicate)
-                client->subscriber().wake(log);
+                client->subscriber().wake(readers);
             return done;
         };
     }
@@ -317,17 +352,22 @@ template <class Runtime>
 Outcome<Appended> BasicEventRepository<Runtime>::carry_out(
     verb::AppendEvents const& append, Deadline deadline) const
 {
-    return detail::ask<Appended>(
-        *shared_->client, shared_->append_request(append), deadline, shared_->read_append(append.stream));
+    auto const read = shared_->read_append(append.stream);
+    if (auto const shared = shared_->shared_append_request(append))
+        return detail::ask<Appended>(*shared_->client, *shared, deadline, read);
+    return detail::ask<Appended>(*shared_->client, shared_->append_request(append), deadline, read);
 }
 
 template <class Runtime>
 StartedCall<Appended> BasicEventRepository<Runtime>::start(
     verb::AppendEvents const& append, Deadline deadline, Waiter& waiter) const
 {
+    auto read = shared_->read_append(append.stream);
+    if (auto shared = shared_->shared_append_request(append))
+        return detail::start<Appended>(
+            *shared_->client, *std::move(shared), deadline, waiter, std::move(read));
     return detail::start<Appended>(
-        *shared_->client, shared_->append_request(append), deadline, waiter,
-        shared_->read_append(append.stream));
+        *shared_->client, shared_->append_request(append), deadline, waiter, std::move(read));
 }
 
 template <class Runtime>

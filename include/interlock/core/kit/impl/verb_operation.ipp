@@ -50,7 +50,7 @@ private:
         if (runs_in_place(repository_))
             return end(ask_store(repository_, *request_, Deadline{until_}));
         if constexpr (Starts<R, Verb>)
-            if (starts_calls(repository_)) {
+            if (capabilities_of(repository_).starts_calls) {
                 begun_ = true;
                 call_ = repository_.start(request_->verb(), Deadline{until_}, *this);
                 if (call_)
