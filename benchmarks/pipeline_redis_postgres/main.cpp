@@ -153,6 +153,10 @@ void put(Course& course)
     compete(
         course, "put in, 16 callers", "jobs per second", "put", course.size(4000, 50), 5, Kind::at_least, 3,
         3);
+    // Node compiles what runs often: those who put in longer put in faster.
+    compete(
+        course, "put in, 16 callers, 20,000 jobs", "jobs per second", "put", course.size(20'000, 50), 3,
+        Kind::at_least, 3, 3);
 }
 void work(Course& course)
 {

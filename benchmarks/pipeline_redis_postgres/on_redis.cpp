@@ -4,10 +4,17 @@
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/patterns/batch_subscription.hpp>
 
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
 #include "ours.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
+#include <exception>
 #include <span>
 #include <string>
 #include <vector>
@@ -83,12 +90,45 @@ private:
     il::BatchSubscription<il::redis::EventRepository, Service> batches_;
 };
 
+/// Puts jobs in until `next` is `count`.
+boost::asio::awaitable<void> call(il::redis::EventRepository const& events, long& next, long count)
+{
+    while (next < count) {
+        auto const number = next++;
+        std::vector<il::NewEvent> const one{pipeline::job(number)};
+        auto const stream = pipeline::stream(number);
+        auto const done = co_await events.async_append(
+            stream, il::Expected::any(), one, std::chrono::seconds{30}, boost::asio::use_awaitable);
+        static_cast<void>(done.value());
+    }
+}
+
+/// The callers are coroutines of one thread, which does the client's I/O, too: what they append at the same
+/// time leaves together.
+double put(il::redis::Options const& options, std::string const& run, long count)
+{
+    boost::asio::io_context context{1};
+    il::redis::Client const client{context, options};
+    il::redis::EventRepository const events{client, {.name_space = "jobs" + run, .shards = 4}};
+    long next = 0;
+    for (std::size_t i = 0; i < pipeline::callers; ++i)
+        boost::asio::co_spawn(context, call(events, next, count), [](std::exception_ptr failure) {
+            if (failure)
+                std::rethrow_exception(failure);
+        });
+    auto const begin = pipeline::clock::now();
+    context.run();
+    return pipeline::seconds_since(begin);
+}
+
 }  // namespace
 
 void on_redis(Plan const& plan)
 {
     il::redis::Options options;
     options.unix_path = plan.address;
+    if (plan.work == "put")
+        return pipeline::figure(static_cast<double>(plan.count) / put(options, plan.run, plan.count));
     pipeline::Ours<Redis>{Redis{il::redis::Client{options}, plan.run, pipeline::batch_of(plan)}}.carry_out(
         plan);
 }

@@ -44,6 +44,20 @@ struct Job {
 };
 BOOST_DESCRIBE_STRUCT(Job, (), (number, text))
 
+constexpr std::size_t callers = 16;
+
+inline void figure(double value)
+{
+    std::printf("figure %.6g\n", value);
+}
+inline il::NewEvent job(long number)
+{
+    return il::new_event(Job{number, std::string(200, 'x')});
+}
+inline il::Key stream(long number)
+{
+    return il::Key{"stream-" + std::to_string(number % 256)};
+}
 inline long job_of(il::Event const& event)
 {
     return event.as<Job>().value().number;
@@ -110,12 +124,6 @@ public:
 
 private:
     using Effect = typename decltype(Store::effects)::value_type;
-    static constexpr std::size_t callers = 16;
-
-    static void figure(double value) { std::printf("figure %.6g\n", value); }
-    static il::NewEvent job(long number) { return il::new_event(Job{number, std::string(200, 'x')}); }
-    static il::Key stream(long number) { return il::Key{"stream-" + std::to_string(number % 256)}; }
-
     double put(long count)
     {
         auto const begin = clock::now();

@@ -57,7 +57,8 @@ namespace redis {
 /// is known to read sends none.
 /// **Cost.** No trip for events that come with a commit. One round trip per member; a page ends after 1 MiB
 /// and goes on with the next call. `read_stream` takes another trip for each MiB, `forget_consumer` one for
-/// each shard.
+/// each shard. Asynchronous appends of one event each, without an operation id, that are issued at once,
+/// leave as one command for each shard. `async_append`, `async_read` and `async_extent` occupy no thread.
 ///
 /// `Runtime`: see `core/runtime/runtime.hpp`. Users write `redis::EventRepository`.
 template <class Runtime>
