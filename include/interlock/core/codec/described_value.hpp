@@ -359,26 +359,29 @@ inline bool get_text(std::string_view& in, std::string& v)
     return true;
 }
 
-/// A number whose form is longer than any zigzag of 64 bits: an unsigned one above 2^63-1. `large`: whether
-/// it is one; false: it is one, and damaged.
-inline bool get_large_integer(std::string_view& in, std::uint64_t& bits, bool& large) noexcept
+/// The bits of a number: its zigzag, or, if that would not have room in 64 bits, itself. `large`: which of the
+/// two. The form of a large one, an unsigned one above 2^63-1, is longer than any zigzag.
+inline bool get_integer_bits(std::string_view& in, std::uint64_t& bits, bool& large) noexcept
 {
+    if (!in.empty() && static_cast<unsigned char>(in.front()) < 0x80U) {  // as most are
+        bits = static_cast<unsigned char>(in.front());
+        in.remove_prefix(1);
+        return true;
+    }
     constexpr std::string_view mark{"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10};
     large = in.substr(0, mark.size()) == mark;
-    if (!large)
-        return true;
-    in.remove_prefix(mark.size());
-    return get_varint(in, bits) && bits >> 63 != 0;
+    if (large)
+        in.remove_prefix(mark.size());
+    return get_varint(in, bits) && (!large || bits >> 63 != 0);
 }
 
 template <class T>
 bool get_integer(std::string_view& in, T& v)
 {
     std::uint64_t bits = 0;
-    bool large = false;
-    if (!get_large_integer(in, bits, large))
+    if (bool large = false; !get_integer_bits(in, bits, large)) {
         return false;
-    if (large) {
+    } else if (large) {
         if constexpr (std::is_signed_v<T> || sizeof(T) < 8) {
             return false;
         } else {
@@ -386,8 +389,6 @@ bool get_integer(std::string_view& in, T& v)
             return true;
         }
     }
-    if (!get_varint(in, bits))
-        return false;
     auto const wide = static_cast<std::int64_t>((bits >> 1) ^ (~(bits & 1) + 1));
     if constexpr (std::is_same_v<T, bool>) {
         v = wide == 1;
