@@ -359,8 +359,8 @@ inline bool get_text(std::string_view& in, std::string& v)
     return true;
 }
 
-/// The bits of a number: its zigzag, or, if that would not have room in 64 bits, itself. `large`: which of the
-/// two. The form of a large one, an unsigned one above 2^63-1, is longer than any zigzag.
+/// The bits of a number: its zigzag, or, if that would not have room in 64 bits, itself. `large`: which of
+/// the two. The form of a large one, an unsigned one above 2^63-1, is longer than any zigzag.
 inline bool get_integer_bits(std::string_view& in, std::uint64_t& bits, bool& large) noexcept
 {
     if (!in.empty() && static_cast<unsigned char>(in.front()) < 0x80U) {  // as most are
