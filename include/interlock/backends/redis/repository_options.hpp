@@ -69,7 +69,7 @@ struct EventRepositoryOptions {
     /// As those of the states. Each has a log of its own, which is a partition.
     std::size_t shards{1};
     /// How many events a partition may keep, from 1 to 2^40; beyond it a commit that records is `overloaded`.
-    /// Where it is more than 65,536, a client looks once in a millisecond.
+    /// Where it is more than 65,536, a client looks once in a millisecond, and behind a refusal each time.
     std::size_t max_events{std::size_t{1} << 22};
     /// What `Event::writer` says: the service, or the instance, that writes into the log by these options. At
     /// most 255 bytes.

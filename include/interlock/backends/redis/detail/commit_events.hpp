@@ -53,6 +53,18 @@ inline void add_event_keys(Command& command, RawChanges& changes, KeySpace const
             command.add(keys.name("stream", change.key->bytes()));
 }
 
+/// Adds how many events the log may hold, or '' while it is not time to look how full it is. Whether it is.
+template <class R>
+bool add_bound(Command& command, std::size_t shard, EventLogPlace const& log, R const& runtime)
+{
+    bool const looks = log.looks(shard, runtime.now());
+    if (looks)
+        command.add(log.max_events);
+    else
+        command.add(std::string_view{});
+    return looks;
+}
+
 /// Adds the number of the log's wake channel, or '' if nobody is known to read it. `looks`: the script sees
 /// for itself whether anybody does. `W`: a `Command` or a `ScriptCall`.
 template <class W>
@@ -64,27 +76,13 @@ void add_channel(W& words, KeySpace const& keys, std::size_t shard, EventLogPlac
         words.add(std::string_view{});
 }
 
-/// Adds what a script is told of the log: how many events it may hold, and its wake channel; neither, while
-/// it is not time to look at them again.
-template <class R>
-void add_look(
-    Command& command, KeySpace const& keys, std::size_t shard, EventLogPlace const& log, R const& runtime)
-{
-    bool const looks = log.looks(shard, runtime.now());
-    if (looks)
-        command.add(log.max_events);
-    else
-        command.add(std::string_view{});
-    add_channel(command, keys, shard, log, looks);
-}
-
 /// Adds what stands behind the arguments of a commit without events.
 template <class R>
 void add_events(
     Command& command, RawChanges& changes, KeySpace const& keys, std::size_t shard, EventLogPlace const& log,
     R const& runtime)
 {
-    add_look(command, keys, shard, log, runtime);
+    add_channel(command, keys, shard, log, add_bound(command, shard, log, runtime));
     for (auto const& change : changes)
         if (!change.events.empty())
             command.add(change.events.size());
@@ -124,8 +122,10 @@ inline bool note_commit(
 {
     if (!done && done.errc() == Errc::overloaded)
         log.note_full(shard);
-    if (!done || done->duplicate)
+    if (!done || done->duplicate) {
+        log.note_refused(shard);
         return false;
+    }
     auto const versions = reply.text();
     if (versions.substr(versions.size() - versions.size() % 16).substr(0, letter + 1).ends_with('r'))
         log.note_readers(shard);

@@ -205,7 +205,7 @@ inline constexpr std::string_view append_lua = R"lua(
 local function head_of(stream)
   local head = call('GET', stream) or '000000000000'
   local number = tonumber(sub(head, 1, 12))
-  if not number or number > 999999900000 or (#head - 12) % 21 ~= 0 then
+  if not (number and number >= 0 and number <= 999999900000) or (#head - 12) % 21 ~= 0 then
     error({err = 'CORRUPT the end of a stream of events is damaged'})
   end
   return head
@@ -250,7 +250,7 @@ if #KEYS == 6 and #ARGV == 7 then
        redis.acl_check_cmd('MSET', KEYS[2], '', KEYS[6], '') then
       local head = call('GET', KEYS[6]) or '000000000000'
       local number = tonumber(sub(head, 1, 12))
-      if number and number < 999999900000 and (#head - 12) % 21 == 0 and
+      if number and number >= 0 and number < 999999900000 and (#head - 12) % 21 == 0 and
          (ARGV[3] == '' or call('XLEN', log) < tonumber(ARGV[3])) then
         local from, rest = 13, number
         while rest % 2 == 1 do
@@ -325,7 +325,7 @@ if type(head) == 'table' then
   reply = head
 else
   number = tonumber(sub(head, 1, 12))
-  if not number or number > 999999900000 or (#head - 12) % 21 ~= 0 then
+  if not (number and number >= 0 and number <= 999999900000) or (#head - 12) % 21 ~= 0 then
     reply = {err = 'CORRUPT the end of a stream of events is damaged'}
   end
 end
@@ -345,12 +345,9 @@ local place = type(id) == 'string' and sub(id, 1, 14) .. sub('0000000' .. sub(id
 if place and #id > 20 then try('XSETID', log, format('%.0f-0', sub(id, 1, 13) + 1)) end
 )lua";
 
-/// What both scripts that append for several calls begin with, and how they tell the log's readers.
+/// What both scripts that append for several calls begin with.
 inline constexpr std::string_view without_raising_lua = R"lua(
 local try, can, format, type = redis.pcall, redis.acl_check_cmd, string.format, type
-)lua";
-inline constexpr std::string_view tell_all_lua = R"lua(
-if stored and ARGV[1] ~= '' then try('SPUBLISH', sub(log, 1, -4) .. 'wake:' .. ARGV[1], 'f' .. log) end
 )lua";
 
 /// Commits that may leave together, each of one value that is there and whose lock nobody asks about, and of
@@ -399,8 +396,7 @@ for i = 1, (#KEYS - 1) / 2 do
   end
   replies[i] = reply
 end
-)lua",
-        tell_all_lua, R"lua(
+if stored and ARGV[1] ~= '' then try('SPUBLISH', sub(log, 1, -4) .. 'wake:' .. ARGV[1], 'f' .. log) end
 return #KEYS == 3 and replies[1] or replies
 )lua");
     return script;

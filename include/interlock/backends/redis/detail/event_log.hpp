@@ -40,27 +40,35 @@ struct EventLogPlace {
     /// What is known of the log of a shard.
     struct Known {
         std::atomic<TimePoint> looked{};  // when a commit has last looked; no time: the next one looks
+        std::atomic<int> wary{0};         // so many look in any case, since the log was full
         std::atomic<bool> has_readers{false};
     };
     std::unique_ptr<Known[]> known{std::make_unique<Known[]>(shards)};
 
-    /// Of a log that may hold no more, each commit looks how full it is, and whether anybody is to be told.
-    /// Of another one it is the first commit of this client in a millisecond, since each of the two is a
-    /// tenth of what an event costs the server. So such a log exceeds its bound by no more than what comes
-    /// in a millisecond, and its first reader may not be told in the millisecond after it came.
+    /// Of a log that may hold no more, each commit and each append looks how full it is. Of another one it is
+    /// the first of this client in a millisecond, since that, and to look for readers, are each a tenth of
+    /// what an event costs the server. So such a log exceeds its bound by no more than what comes in a
+    /// millisecond, or together with the first that is refused: those behind a refusal look again. The first
+    /// reader of a commit may not be told in the millisecond after it came.
     static constexpr std::size_t small = 65'536;
+    static constexpr int wary_after_full = 1'000;
 
     /// Whether it is time for a commit to look.
     bool due(std::size_t shard, TimePoint now) const noexcept
     {
-        return max_events <= small || due_after(known[shard].looked.load(std::memory_order_relaxed), now);
+        return max_events <= small || known[shard].wary.load(std::memory_order_relaxed) > 0 ||
+               due_after(known[shard].looked.load(std::memory_order_relaxed), now);
     }
     /// Whether a commit looks now: of those that might, one does.
     bool looks(std::size_t shard, TimePoint now) const noexcept
     {
+        auto& [looked, wary, has_readers] = known[shard];
         if (max_events <= small)
             return true;
-        auto& looked = known[shard].looked;
+        if (wary.load(std::memory_order_relaxed) > 0) {
+            wary.fetch_sub(1, std::memory_order_relaxed);
+            return true;
+        }
         auto last = looked.load(std::memory_order_relaxed);
         return due_after(last, now) && looked.compare_exchange_strong(last, now, std::memory_order_relaxed);
     }
@@ -76,7 +84,13 @@ struct EventLogPlace {
     }
     void note_full(std::size_t shard) const noexcept
     {
-        known[shard].looked.store({}, std::memory_order_relaxed);
+        known[shard].wary.store(wary_after_full, std::memory_order_relaxed);
+    }
+    /// A commit has stored nothing, so that, if it was to look, nobody was told.
+    void note_refused(std::size_t shard) const noexcept
+    {
+        if (!has_readers(shard))
+            known[shard].looked.store({}, std::memory_order_relaxed);
     }
 
 private:

@@ -99,7 +99,7 @@ local log, after, limit = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local head = call('GET', KEYS[2])
 if not head then return {0} end
 local last = tonumber(sub(head, 1, 12))
-if not last then error({err = 'CORRUPT the end of a stream of events is damaged'}) end
+if not (last and last >= 0) then error({err = 'CORRUPT the end of a stream of events is damaged'}) end
 -- What an entry says, and its id. Nothing: it was trimmed.
 local function entry(place)
   local found = place ~= '' and call('XRANGE', log, place, place)[1]
@@ -163,10 +163,9 @@ return out
 }
 
 /// KEYS: log, readers, stream, and for an append with a name: appends, appended. ARGV: how many events the
-/// log may hold, or '' if that and whether it has readers was looked at lately; the number of its wake
-/// channel, or '' if it then had none; the number that the stream is expected to be at ('-1' for any); the
-/// name of the append ('': it has none), then each event. Returns {'appended' or 'duplicate', number, place},
-/// {'conflict', number} or {'full'}. Behind the place stands 'r' if it was looked and there are readers.
+/// log may hold, or '' if that was looked at lately; the number of its wake channel; the number that the
+/// stream is expected to be at ('-1' for any); the name of the append ('': it has none), then each event.
+/// Returns {'appended' or 'duplicate', number, place}, {'conflict', number} or {'full'}.
 inline Script const& append_events_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(
@@ -196,24 +195,24 @@ if name ~= '' then
   call('HSET', KEYS[5], name, sub(head, 1, 33))
   call('ZADD', KEYS[4], sub(head, 13, 25), name)
 end
-local told = tell(ARGV[2], ARGV[1] == '')
-return {'appended', sub(head, 1, 12), sub(head, 13, 33), told and ARGV[1] ~= '' and 'r' or nil}
+tell(ARGV[2])
+return {'appended', sub(head, 1, 12), sub(head, 13, 33)}
 )lua");
     return script;
 }
 
-/// Appends that may leave together, each of one event without a name, while it is not time to look at the
-/// log. KEYS: log, then the stream of each append. ARGV: the number of the log's wake channel, or '' if it
-/// has no readers, then for each append the number that its stream is expected to be at ('-1' for any), and
-/// the event. Returns for each what `append_events_script` does, or the error that it alone would have been:
+/// Appends that may leave together, each of one event without a name, while it is not time to look how full
+/// the log is. KEYS: log, readers, then the stream of each append. ARGV: the number of the log's wake
+/// channel, then for each append the number that its stream is expected to be at ('-1' for any), and the
+/// event. Returns for each what `append_events_script` does, or the error that it alone would have been:
 /// nothing may raise here, since appends before it are made.
 inline Script const& append_each_event_script()
 {
     static auto const& script = interlock::detail::immortal<Script>(
         locals_lua, without_raising_lua, R"lua(
 local log, stored, replies = KEYS[1], false, {}
-for i = 1, #KEYS - 1 do
-  local stream, expected, event = KEYS[i + 1], ARGV[2 * i], ARGV[2 * i + 1]
+for i = 1, #KEYS - 2 do
+  local stream, expected, event = KEYS[i + 2], ARGV[2 * i], ARGV[2 * i + 1]
   local reply, head, number
 )lua",
         end_of_stream_lua, R"lua(
@@ -235,9 +234,10 @@ for i = 1, #KEYS - 1 do
   end
   replies[i] = reply
 end
-)lua",
-        tell_all_lua, R"lua(
-return #KEYS == 2 and replies[1] or replies
+if stored and try('EXISTS', KEYS[2]) == 1 then
+  try('SPUBLISH', sub(log, 1, -4) .. 'wake:' .. ARGV[1], 'f' .. log)
+end
+return #KEYS == 3 and replies[1] or replies
 )lua");
     return script;
 }

@@ -167,7 +167,8 @@ struct BasicEventRepository<Runtime>::Shared {
             request.what.add(keys.of_log(shard, "appended"));
             name = std::to_string(bytes.size()).append(":").append(bytes).append(append.id->value());
         }
-        detail::add_look(request.what, keys, shard, *log, client->runtime());
+        detail::add_bound(request.what, shard, *log, client->runtime());
+        request.what.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
         request.what.add(append.expected.number());
         request.what.add(name);
         for (auto const& event : append.events)
@@ -175,7 +176,7 @@ struct BasicEventRepository<Runtime>::Shared {
         return request;
     }
     /// An append that may leave together with others, of one event without an id, while it is not time to
-    /// look at the log. Nothing: this one may not, or is refused.
+    /// look how full the log is. Nothing: this one may not, or is refused.
     std::optional<detail::Request<detail::ScriptCall>> shared_append_request(
         verb::AppendEvents const& append) const
     {
@@ -189,12 +190,13 @@ struct BasicEventRepository<Runtime>::Shared {
         auto const& script = detail::append_each_event_script();
         std::optional<detail::Request<detail::ScriptCall>> request{
             {detail::ScriptCall{
-                 script, {.shared_keys = 1, .own_keys = 1, .shared_arguments = 1, .own_arguments = 2}},
+                 script, {.shared_keys = 2, .own_keys = 1, .shared_arguments = 1, .own_arguments = 2}},
              &script, Access::record}};
         auto& call = request->what;
         call.add(keys.of_log(shard, "log"));
+        call.add(keys.of_log(shard, "readers"));
         call.add(keys.name("stream", bytes));
-        detail::add_channel(call, keys, shard, *log, false);
+        call.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
         call.add(append.expected.number());
         detail::add_event(call, append.stream, append.events[0], options.writer, runtime);
         return request;
@@ -207,8 +209,6 @@ struct BasicEventRepository<Runtime>::Shared {
             auto done = detail::appended(reply);
             if (!done && done.errc() == Errc::overloaded)
                 log->note_full(shard);
-            if (done && reply.size() > 3)
-                log->note_readers(shard);
             if (done && !done->duplicate)
                 client->subscriber().wake(readers);
             return done;

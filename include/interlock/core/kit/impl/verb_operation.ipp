@@ -55,6 +55,7 @@ private:
                 call_ = repository_.start(request_->verb(), Deadline{until_}, *this);
                 if (call_)
                     return look();
+                begun_ = false;  // an erased store starts no calls
             }
         offloaded_ = true;
         this->wake_at(until_);  // waiting for a thread counts
