@@ -429,6 +429,8 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(events.extent(p, soon).value().first == 0);
     CHECK(events.extent(p, soon).value().last == 0);
     CHECK(events.trim(p, 0, soon).value() == 0);
+    // What comes later is not trimmed with what there is: nothing.
+    CHECK(events.trim(p, INT64_MAX, soon).value() == 0);
     static_cast<void>(events.append(x, Expected::any(), sold({1, 2, 3, 4, 5, 6}), soon).value());
     auto const all = events.read_stream(x, 0, 10, soon).value();
     auto const place = [&](int number) { return all.at(static_cast<std::size_t>(number - 1)).position; };
@@ -481,6 +483,7 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(page.next >= before.position);
     CHECK_FALSE(events.read(p, before.position, 10, soon).value().trimmed);
     CHECK(events.append(x, Expected::none(), sold({9}), soon).errc() == Errc::version_conflict);
+    CHECK(events.trim(p, INT64_MAX, soon).value() == before.position);
     auto const after = events.append(x, Expected::exactly(2), sold({3}), soon).value();
     CHECK(after.number == 3);
     CHECK(after.position > before.position);

@@ -280,6 +280,79 @@ TEST_CASE(
     CHECK(f.cursors.key_count() == 0);
 }
 
+TEST_CASE(
+    "An event that was given up does not come again while another one holds the cursor before it",
+    "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(20, 2);
+    il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
+    std::atomic<bool> stuck{true};
+    std::atomic<int> given_up{0};
+    std::atomic<int> handled{0};
+    auto const handler = [&](il::Event const& event) -> il::Outcome<void> {
+        if (event.number == 1 && event.stream == il::Key{"sku-0"} && stuck)
+            return il::Errc::unavailable;  // never parks
+        if (event.number == 1 && event.stream == il::Key{"sku-1"}) {
+            ++given_up;
+            return il::Errc::not_found;
+        }
+        ++handled;
+        return il::success();
+    };
+    bool const between_two_runs = GENERATE(false, true);
+    {
+        Runner running{shipping, handler};
+        CHECK(eventually([&] { return f.cursor().parked.size() == 1; }));
+        CHECK(f.cursor().position == 0);
+        if (!between_two_runs) {
+            CHECK(shipping.skip("sku-1"));
+            CHECK(eventually([&] { return handled == 9; }));
+        }
+        CHECK(running.end());
+    }
+    if (between_two_runs)
+        CHECK(shipping.skip("sku-1"));
+    auto const attempts = given_up.load();
+    for (int lease = 0; lease < 2; ++lease) {
+        Runner running{shipping, handler};
+        CHECK(eventually([&] { return handled >= 9; }));
+        std::this_thread::sleep_for(50ms);
+        CHECK(running.end());
+    }
+    CHECK(f.cursor().position == 0);
+    stuck = false;
+    Runner running{shipping, handler};
+    CHECK(eventually([&] { return f.cursor().position == 20 && f.cursor().parked.empty(); }));
+    CHECK(running.end());
+    CHECK(given_up == attempts);
+}
+
+TEST_CASE(
+    "A stream that goes on, and whose events are gone, is told of and forgotten", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(12, 2);
+    Told told;
+    auto options = quick;
+    options.observer = &told;
+    il::Subscription const shipping{f.events, f.cursors, "shipping", options};
+    Runner running{shipping, [](il::Event const& event) {
+                       return event.stream == il::Key{"sku-1"} ? il::Handling::park : il::Handling::done;
+                   }};
+    CHECK(eventually([&] { return f.cursor().position == 12 && f.cursor().parked.size() == 1; }));
+    // As if the log had not been told of the consumer in time.
+    CHECK(f.events.forget_consumer("shipping"));
+    CHECK(f.events.trim(0, 12).value() == 12);
+    CHECK(shipping.resume("sku-1"));
+    CHECK(eventually([&] { return f.cursor().parked.empty(); }));
+    CHECK(told.trimmed >= 1);
+    CHECK(running.end());
+    CHECK(shipping.drain(nothing).value() == 0);
+}
+
 TEST_CASE("A subscription polls at intervals as long as anybody likes", "[patterns][subscription]")
 {
     using namespace subscription_trouble_test;

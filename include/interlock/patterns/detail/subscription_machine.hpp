@@ -381,8 +381,10 @@ inline void SubscriptionMachine::give_up(ParkedStream& stream, std::int64_t numb
     stream.record.attempts = 0;
     stream.tries = stream.failures = 0;
     stream.not_before = TimePoint::min();
-    while (!stream.running && !stream.events.empty() && stream.events.front().number < number)
+    while (!stream.running && !stream.events.empty() && stream.events.front().number < number) {
+        stream.record.position = stream.events.front().position;
         stream.events.pop_front();
+    }
 }
 
 /// What is to be done for streams that go on.
@@ -395,6 +397,10 @@ inline std::optional<SubscriptionMachine::Action> SubscriptionMachine::replay(
         auto& [name, stream] = *it;
         if (!stream.record.resume || stream.reading || stream.running) {
             ++it;
+        } else if (
+            stream.events.empty() && stream.covered && stream.record.number > stream.skipped_to &&
+            stream.record.position > done_) {
+            ++it;  // forgotten, its events would come again where the next lease begins
         } else if (stream.events.empty() && stream.covered && stream.record.number > stream.skipped_to) {
             tell({.kind = SubscriptionNotice::Kind::unparked, .stream = name});
             it = parked_.erase(it);

@@ -351,6 +351,19 @@ TEST_CASE("many checkpoints are bounded, and the last of them counts", "[postgre
     CHECK(f.next() == all);
 }
 
+TEST_CASE("a trim of a log without events leaves what comes later", "[postgres][events]")
+{
+    Fixture f;
+    CHECK(f.events.trim(0, INT64_MAX).value() == 0);
+    f.append("a", "1");
+    CHECK(f.next().size() == 1);
+    CHECK(f.events.trim(0, INT64_MAX).value() == 1);
+    CHECK(f.events.trim(0, INT64_MAX).value() == 1);  // nothing is left
+    f.append("a", "2");
+    CHECK(f.events.read(0, 1)->events.size() == 1);
+    CHECK(f.events.extent(0)->last == 2);
+}
+
 TEST_CASE("numbers go on, though an event is committed below a trim", "[postgres][events]")
 {
     Fixture f;

@@ -357,27 +357,27 @@ TEST_CASE("readers elsewhere are woken by a commit behind one that was refused",
     CountingWaiter there;
     shop.log_of_other.subscribe(0, there);
     CHECK(shop.log_of_other.note_consumer("there", 0, 0));
-    auto& [key, quantity, version] = shop.known[0];
+    auto& known = shop.known[0];
     for (int i = 0; i < 10; ++i) {
         redis::Client const client{shop.o};  // has not heard of readers
         redis::EventRepository const events{client};
         Repository const stock{client, {.events = events}};
         auto const sell = [&](Version from) {
-            Stock const next{std::string(key.bytes()), quantity - 1};
+            Stock const next{std::string(known.key.bytes()), known.quantity - 1};
             std::vector<NewEvent> const facts{new_event(Sold{next.sku, next.quantity})};
             std::vector<Change<Stock>> changes{
-                {.key = &key, .version = from, .value = &next, .events = facts}};
+                {.key = &known.key, .version = from, .value = &next, .events = facts}};
             auto const done = stock.carry_out(verb::Commit<Stock>{changes, nullptr}, 20s);
             if (done) {
-                version = changes[0].version;
-                --quantity;
+                known.version = changes[0].version;
+                --known.quantity;
             }
             return done.errc();
         };
         std::this_thread::sleep_for(2ms);  // what was said before has been heard
         auto const heard = there.count();
-        CHECK(sell(version + 7) == Errc::version_conflict);
-        CHECK(sell(version) == Errc::ok);
+        CHECK(sell(known.version + 7) == Errc::version_conflict);
+        CHECK(sell(known.version) == Errc::ok);
         CHECK(eventually([&] { return there.count() > heard; }));
     }
     shop.log_of_other.unsubscribe(0, there);

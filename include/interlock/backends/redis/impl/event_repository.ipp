@@ -161,16 +161,16 @@ struct BasicEventRepository<Runtime>::Shared {
             request.refused = std::move(valid).failure();
             return request;
         }
-        std::string name;
+        std::string append_name;
         if (once) {
             request.what.add(keys.of_log(shard, "appends"));
             request.what.add(keys.of_log(shard, "appended"));
-            name = std::to_string(bytes.size()).append(":").append(bytes).append(append.id->value());
+            append_name = std::to_string(bytes.size()).append(":").append(bytes).append(append.id->value());
         }
         detail::add_bound(request.what, shard, *log, client->runtime());
         request.what.add(keys.within_shard(keys.wake_name_of_log(shard).channel));
         request.what.add(append.expected.number());
-        request.what.add(name);
+        request.what.add(append_name);
         for (auto const& event : append.events)
             detail::add_event(request.what, append.stream, event, options.writer, client->runtime());
         return request;

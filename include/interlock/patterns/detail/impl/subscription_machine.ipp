@@ -479,6 +479,13 @@ inline void SubscriptionMachine::read_stream(
     if (!events->empty() && events->front().number != parked.record.number)
         tell(
             {.kind = SubscriptionNotice::Kind::trimmed, .stream = it->first, .number = parked.record.number});
+    // What was read and passed over is gone, although the consumer had not read it.
+    if (events->empty() && parked.as_of == read_ && parked.skipped_to >= parked.record.number) {
+        tell(
+            {.kind = SubscriptionNotice::Kind::trimmed, .stream = it->first, .number = parked.record.number});
+        parked.record.number = parked.skipped_to + 1;
+        changed(now);
+    }
     for (auto& event : *events) {
         if (event.position > parked.as_of) {  // comes, or came, with the partition
             parked.covered = true;
@@ -567,6 +574,7 @@ inline void SubscriptionMachine::handled_again(
     if (phase_ != Phase::held || ends_)
         return;
     if (event.number < stream.record.number) {  // somebody has given it up meanwhile
+        stream.record.position = event.position;
         stream.tries = stream.failures = 0;
         stream.events.pop_front();
         return changed(now);

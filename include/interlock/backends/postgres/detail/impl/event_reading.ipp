@@ -136,7 +136,7 @@ INTERLOCK_DECL PartitionStatements::PartitionStatements(EventTable const& log, u
         RETURNING 1) SELECT last, (SELECT count(*) FROM il_n) FROM il_l)");
     // Each statement has a snapshot of its own: a consumer who is noted meanwhile comes later than the trim.
     trim_mark = statement(R"(UPDATE {partitions} p SET trimmed = greatest(p.trimmed, least($1::bigint,
-        (SELECT max(position) FROM {table} WHERE partition = {partition}),
+        greatest(p.trimmed, (SELECT max(position) FROM {table} WHERE partition = {partition})),
         (SELECT min(position) FROM {consumers} WHERE partition = {partition}),
         (SELECT position FROM {table} WHERE partition = {partition} ORDER BY position
         OFFSET 99999 LIMIT 1))) WHERE p.partition = {partition} RETURNING trimmed)");
