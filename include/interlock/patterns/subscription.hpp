@@ -232,8 +232,8 @@ public:
     /// Moves the cursor of a partition, by hand: what is behind `position` is delivered, perhaps again. A
     /// reader that runs notices with its next write of the cursor, and goes on from there. What is parked
     /// stays parked, so that nothing of its stream comes again that stands before it, and what was trimmed
-    /// does not come back. What is to be read again is not trimmed, with one exception: a reader that runs and
-    /// has not noticed yet may tell the log of its old place once more, so trim nothing until it has.
+    /// does not come back. What is to be read again is not trimmed, with one exception: a reader that runs
+    /// and has not noticed yet may tell the log of its old place once more, so trim nothing until it has.
     /// `invalid_argument`: there is no such partition, or the position is below 0.
     Outcome<void> move_to(unsigned partition, Position position) const
     {

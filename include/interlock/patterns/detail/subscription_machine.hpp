@@ -395,13 +395,13 @@ inline std::optional<SubscriptionMachine::Action> SubscriptionMachine::replay(
         return std::nullopt;
     for (auto it = parked_.begin(); it != parked_.end();) {
         auto& [name, stream] = *it;
+        bool const ended =
+            stream.events.empty() && stream.covered && stream.record.number > stream.skipped_to;
         if (!stream.record.resume || stream.reading || stream.running) {
             ++it;
-        } else if (
-            stream.events.empty() && stream.covered && stream.record.number > stream.skipped_to &&
-            stream.record.position > done_) {
+        } else if (ended && stream.record.position > done_) {
             ++it;  // forgotten, its events would come again where the next lease begins
-        } else if (stream.events.empty() && stream.covered && stream.record.number > stream.skipped_to) {
+        } else if (ended) {
             tell({.kind = SubscriptionNotice::Kind::unparked, .stream = name});
             it = parked_.erase(it);
             --resuming_;
