@@ -64,7 +64,8 @@ if operation then
   end
   local last = call('HGET', counter, 'sequence') or '0'
   local number = tonumber(last) or -1
-  if not (number >= 0 and number < 9007199254740991 and string.format('%.0f', number) == last) then
+  if not (string.find(last, '^%d+$') and number < 9007199254740991 and
+          string.format('%.0f', number) == last) then
     error({err = 'CORRUPT the counter of operations is not a number'})
   end
 end

@@ -67,7 +67,7 @@ public:
         auto const word = error_word(text);
         auto failure = map_error(text, Access::read);
         // What concerns the server, or the user's rights, and not the password or the number.
-        bool const busy = failure.errc() == Errc::unavailable && (i == auth_ || i == select_);
+        bool const busy = failure.errc() == Errc::unavailable && (i == auth_ || i == select_ || i == who_);
         if (busy || word == "LOADING" || word == "MASTERDOWN" || word == "NOAUTH" || word == "WRONGPASS" ||
             word == "DENIED" || (word == "NOPERM" && i == select_) ||
             text.starts_with("ERR max number of clients"))

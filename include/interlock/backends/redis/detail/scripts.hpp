@@ -136,8 +136,9 @@ local function reserve(lock)
 
 inline constexpr std::string_view reserved_lua = R"lua(
     if not last then error({err = 'CORRUPT the counter of tokens is not a number'}) end
-    first, drawn = last <= 9007199254740991 and string.format('%016.0f', last - 1023), time
-    if first then call('HSET', counter, 'token', string.format('%.0f', last)) end
+    local text = last <= 9007199254740991 and string.format('%016.0f', last - 1023)
+    if text then call('HSET', counter, 'token', string.format('%.0f', last)) end
+    first, drawn = text, time
   end
   return first
 end
@@ -523,7 +524,9 @@ if record then
   return {what, value, 1}
 end
 local now = redis.call('GET', KEYS[1]) or '0'
-if not string.match(now, '^-?%d+$') or #now > 17 then return {'corrupt'} end
+if not string.match(now, '^-?%d+$') or #now > 17 or math.abs(tonumber(now)) > 9007199254740991 then
+  return {'corrupt'}
+end
 local what, value = 'kept', now
 local after = tonumber(now) + tonumber(ARGV[1])
 if (ARGV[2] == '' or after >= tonumber(ARGV[2])) and (ARGV[3] == '' or after <= tonumber(ARGV[3])) then

@@ -207,11 +207,11 @@ private:
         }
         if (names.empty())
             return true;
-        Command command{"SSUBSCRIBE"};
+        std::string commands;  // one for each: the server refuses all of a command for one that it refuses
         for (auto const& name : names)
-            command.add(name);
-        return static_cast<bool>(connection.send(
-            command.bytes(), interlock::detail::add(interlock::detail::socket_now(), silence)));
+            commands += Command{"SSUBSCRIBE", name}.bytes();
+        return static_cast<bool>(
+            connection.send(commands, interlock::detail::add(interlock::detail::socket_now(), silence)));
     }
 
     void handle(ReplyView message)

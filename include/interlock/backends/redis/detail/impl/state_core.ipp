@@ -572,9 +572,14 @@ Outcome<Removal> StateCore<R>::remove_granted(verb::Remove const& remove, Deadli
         return Removal::removed;
     auto removed = ask<Removal>(
         *client_, remove_request(remove.key, {secret.data(), secret.size()}), until, read_removal);
-    if (!removed && deleted.errc() == Errc::outcome_unknown)
+    if (deleted.errc() != Errc::outcome_unknown)
+        return removed;
+    // The record may have been removed by the former request, whose reply was lost.
+    if (!removed)
         return Failure::unknown(deleted.cause(), removed.detail());
-    return removed;
+    if (*removed == Removal::taken)
+        return Failure::unknown(Errc::lock_lost);
+    return Removal::removed;
 }
 
 template <class R>
