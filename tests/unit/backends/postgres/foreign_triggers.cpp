@@ -6,8 +6,10 @@
 // How it works: each case makes a table of its own with one or two triggers, lets every policy change its
 // rows through a repository, and looks at the rows by plain SQL.
 
+#include <interlock/backends/postgres/idempotency_store.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_in_transaction.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
@@ -248,6 +250,29 @@ TEST_CASE(
     CHECK(seen.note == "1.24");
     CHECK(seen.status == "ok    ");
     CHECK(runs == 1);
+}
+
+TEST_CASE(
+    "a trigger that comes later is noticed where the answer to a request is stored with the change",
+    "[postgres][foreign_triggers]")
+{
+    Payments const t;
+    auto const payments = t.repository();
+    postgres::TransactionalIdempotencyStore const answers{t.pool};
+    TransactionService const service{IdempotencyInTransaction{PessimisticRowLock{}, answers}, payments};
+    auto const request = [](std::string const& name) {
+        return IdempotentRequest(name, Scope("pay"), fingerprint(name));
+    };
+    auto const add = [](Payment& p) { p.amount += 5; };
+    t.row(1);
+    CHECK(service.try_do_in_transaction(request("warm"), std::int64_t{1}, add));
+    t.trigger("BEFORE UPDATE", "RETURN NULL;");
+    for (std::string const name : {"first", "second"}) {
+        auto const end = service.try_do_in_transaction(request(name), std::int64_t{1}, add);
+        CHECK(end.errc() == Errc::constraint_violated);
+        CHECK(end.effect() == Effect::not_applied);
+    }
+    CHECK(t.value("amount", 1) == "15");
 }
 
 TEST_CASE("an insert that a trigger routes elsewhere is applied once", "[postgres][foreign_triggers]")

@@ -175,6 +175,18 @@ TEST_CASE("a table without a unique index on the key takes no inserts", "[postgr
     refused(Users{{"CREATE UNIQUE INDEX ON {t} (email, serial)"}}, "needs a unique index");
     refused(
         Users{{"CREATE UNIQUE INDEX ON {t} (email) WHERE deleted_at IS NULL"}}, "RepositoryOptions::where");
+    // To look at the table again takes no second connection.
+    Users const single;
+    auto options = single.pool.options();
+    options.max_connections = 1;
+    postgres::StateRepository<User> const by_one{
+        postgres::Pool{options}, {.table = single.table, .key = "email"}};
+    auto const before = std::chrono::steady_clock::now();
+    auto const created =
+        TransactionService{PessimisticRowLock{.missing = Missing::create}, by_one}.try_do_in_transaction(
+            User{"a", 1}, count);
+    CHECK(created.errc() == Errc::misconfigured);
+    CHECK(std::chrono::steady_clock::now() - before < std::chrono::seconds{3});
     // An index that is made later is seen once something has gone wrong, or by a new repository.
     Users const late;
     CHECK(late.repository().insert(User{"a", 1}).errc() == Errc::misconfigured);

@@ -437,6 +437,34 @@ TEST_CASE(
     CHECK(jobs.ask("SELECT id FROM " + jobs.table) == "1");
 }
 
+TEST_CASE("a transaction of two tables is isolated as the one that asks for most", "[postgres][row_locks]")
+{
+    Jobs const jobs;
+    jobs.add(1);
+    for (auto const& [isolation, name] : {
+             std::pair{Isolation::repeatable_read, "repeatable read"},
+             std::pair{Isolation::serializable, "serializable"},
+         }) {
+        postgres::StateRepository<Stock> const stock{jobs.pool, {.isolation = isolation}};
+        static_cast<void>(stock.insert(Stock{name, 10}).value());
+        std::string seen;
+        auto const look = [&](Job& job, Stock& s, Transaction& tx) {
+            seen = tx.exec("SHOW transaction_isolation")[0][0].text();
+            job.done = !job.done;
+            --s.quantity;
+        };
+        TransactionService const one{PessimisticRowLock{}, JointRepository{jobs.repository, stock}};
+        one.do_in_transaction(keys(in(jobs.repository, 1), in(stock, name)), look);
+        CHECK(seen == name);
+        seen.clear();
+        TransactionService const other{PessimisticRowLock{}, JointRepository{stock, jobs.repository}};
+        other.do_in_transaction(
+            keys(in(stock, name), in(jobs.repository, 1)),
+            [&](Stock& s, Job& job, Transaction& tx) { look(job, s, tx); });
+        CHECK(seen == name);
+    }
+}
+
 TEST_CASE(
     "an operation on rows of two tables executes statements of its own in their transaction",
     "[postgres][row_locks]")

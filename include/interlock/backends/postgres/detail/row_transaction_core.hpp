@@ -144,6 +144,8 @@ private:
     };
 
     static std::vector<Locked> not_locked(TableCore<R> const& store, std::size_t rows);
+    // The transaction of several tables is isolated as the one of them that asks for most.
+    void begin_at_least_as(TableCore<R> const& table);
     // Locks the rows of the table that `store_` is. `begins`: with BEGIN, behind a ROLLBACK where something
     // was locked before. False: a row is missing, and something behind it is locked, so that all must be
     // locked again, from BEGIN on.
@@ -211,7 +213,9 @@ private:
 
     std::vector<Locked> rows_;
     bool begun_{false};  // BEGIN was answered
-    std::string place_;  // which table the name meant when the rows were locked
+    Isolation isolation_{Isolation::read_committed};
+    Statement const* begin_{nullptr};  // of the table of that isolation, for the present call; null: `store_`
+    std::string place_;                // which table the name meant when the rows were locked
     // Goes first: it waits for what was not awaited.
     std::unique_ptr<BasicAsyncTransaction<R>> async_;
 };

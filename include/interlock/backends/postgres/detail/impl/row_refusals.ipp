@@ -64,7 +64,10 @@ Failure RowTransactionCore<R>::for_another_run(Failure const& failure, std::stri
 template <class R>
 [[gnu::cold]] Failure RowTransactionCore<R>::not_sent(Failure failure, TimePoint until)
 {
-    if (!by_former_facts(failure.errc()) || !store_->has_changed(*known_, Deadline{until}))
+    if (!by_former_facts(failure.errc()))
+        return failure;
+    end();  // the question needs a connection, and this one may be the last
+    if (!store_->has_changed(*known_, Deadline{until}))
         return failure;
     return for_another_run(failure, "; the table has changed");
 }

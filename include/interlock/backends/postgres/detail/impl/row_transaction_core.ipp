@@ -79,7 +79,7 @@ Outcome<bool> RowTransactionCore<R>::lock_table(
         if (begins && begun_)
             batch.add("ROLLBACK");
         if (begins)
-            batch.add(store_->begin);
+            batch.add(begin_ != nullptr ? *begin_ : store_->begin);
         if (first)
             store_->add_settings(*known_, batch);
         auto* const claim = begins ? static_cast<ClaimFirst*>(before) : nullptr;
@@ -332,8 +332,13 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
             return events_refused(*done->error, operation, until);
         if (!is_race(*done->error))
             return error_refused(*done->error, {&change, 1}, operation, until);
-        if (at == 0 && store_->mapped && change.kind != ChangeKind::guard)
+        bool const of_their_table = store_->mapped && change.kind != ChangeKind::guard;
+        if (at == 0 && of_their_table)
             return made_nothing(change, operation, until);
+        // What has been done before in this transaction is gone: another run makes it by what is known then.
+        if (of_their_table)
+            if (auto const why = store_->why_refused(change, Deadline{until}); !why)
+                return why.failure();
         return store_->or_duplicate(Failure{Errc::version_conflict}, operation, Deadline{until});
     }
     auto& replies = done->replies;
@@ -410,7 +415,7 @@ Outcome<void> RowTransactionCore<R>::add_steps(
     auto& batch = steps.batch;
     batch = std::move(before_commit_);
     if (!begun_) {
-        batch.add(store_->begin);
+        batch.add(begin_ != nullptr ? *begin_ : store_->begin);
         store_->add_settings(*known_, batch);
         batch.add(store_->transaction_id);
     }

@@ -22,10 +22,21 @@ namespace postgres {
 namespace detail {
 
 template <class R>
+void RowTransactionCore<R>::begin_at_least_as(TableCore<R> const& table)
+{
+    if (begin_ != nullptr && table.options.isolation <= isolation_)
+        return;
+    isolation_ = table.options.isolation;
+    begin_ = &table.begin;
+}
+
+template <class R>
 Outcome<void> RowTransactionCore<R>::lock_tables(std::span<TableLocks> tables, Wait wait)
 {
-    for (auto& table : tables)
+    for (auto& table : tables) {
         table.rows = not_locked(*table.store, table.keys.size());
+        begin_at_least_as(*table.store);
+    }
     for (bool all = false; !all;) {
         all = true;
         for (std::size_t i = 0; all && i < tables.size(); ++i) {
@@ -79,6 +90,8 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit_tables(
 {
     if (auto const unfit = unfit_to_commit(until))
         return *unfit;
+    for (auto const& part : parts)
+        begin_at_least_as(*part.store);
     std::vector<Steps> steps(parts.size());
     std::vector<std::vector<Reply>> replies(parts.size());
     for (std::size_t i = 0; i < parts.size(); ++i) {
