@@ -122,6 +122,11 @@ TEST_CASE("rows are inserted by whatever unique index the key has", "[postgres][
              "CREATE UNIQUE INDEX ON {t} ((email || '')) INCLUDE (n)",
              "CREATE UNIQUE INDEX ON {t} (email) INCLUDE (n)",
              "CREATE UNIQUE INDEX ON {t} (email)",
+             "CREATE UNIQUE INDEX ON {t} (email text_pattern_ops)",
+             "CREATE UNIQUE INDEX ON {t} (email COLLATE \"C\")",
+             "CREATE UNIQUE INDEX ON {t} (email COLLATE \"de-x-icu\")",
+             "ALTER TABLE {t} ALTER email TYPE varchar(40), ADD UNIQUE (email)",
+             "ALTER TABLE {t} ALTER email TYPE char(40), ADD UNIQUE (email)",
          }) {
         INFO(index);
         check_inserts(Users{{index}}.repository());
@@ -196,14 +201,37 @@ TEST_CASE("a table without a unique index on the key takes no inserts", "[postgr
 
 TEST_CASE("several rows of one key are an error, and none is written", "[postgres][foreign_uniqueness]")
 {
+    sql(
+        {"CREATE EXTENSION IF NOT EXISTS citext",
+         "CREATE COLLATION no_case (provider = icu, locale = 'de-u-ks-level1', deterministic = false)",
+         "CREATE COLLATION no_accent (provider = icu, locale = 'de-u-ks-level1-kc-true', "
+         "deterministic = false)"});
     for (std::vector<std::string> const& tables : std::vector<std::vector<std::string>>{
              {"INSERT INTO {t} (email) VALUES ('a'), ('a'), ('b')"},
              {"CREATE UNIQUE INDEX ON {t} (email) WHERE deleted_at IS NULL",
               "INSERT INTO {t} (email, deleted_at) VALUES ('a', now()), ('a', NULL), ('b', NULL)"},
              {"CREATE UNIQUE INDEX ON {t} (email)", "CREATE TABLE {t}_old () INHERITS ({t})",
               "INSERT INTO {t}_old (serial, email) VALUES (0, 'a')",
-              "INSERT INTO {t} (email) VALUES ('a'), ('b')"}}) {
-        INFO(tables[0]);
+              "INSERT INTO {t} (email) VALUES ('a'), ('b')"},
+             // Unique indexes that tell apart what `=` of the column takes for equal.
+             {"ALTER TABLE {t} ALTER email TYPE text COLLATE no_case",
+              "CREATE UNIQUE INDEX ON {t} (email COLLATE \"C\")",
+              "INSERT INTO {t} (email) VALUES ('a'), ('A'), ('b')"},
+             {"ALTER TABLE {t} ALTER email TYPE varchar(9) COLLATE no_case",
+              "CREATE UNIQUE INDEX ON {t} (email COLLATE no_accent)",
+              "INSERT INTO {t} (email) VALUES ('a'), ('A'), ('b')"},
+             {"ALTER TABLE {t} ALTER email TYPE text COLLATE no_case",
+              "CREATE UNIQUE INDEX ON {t} (md5(email))",
+              "INSERT INTO {t} (email) VALUES ('a'), ('A'), ('b')"},
+             {"ALTER TABLE {t} ALTER email TYPE citext", "CREATE UNIQUE INDEX ON {t} (email text_ops)",
+              "INSERT INTO {t} (email) VALUES ('a'), ('A'), ('b')"},
+             {"ALTER TABLE {t} ALTER email TYPE citext",
+              "CREATE UNIQUE INDEX ON {t} (email text_pattern_ops)",
+              "INSERT INTO {t} (email) VALUES ('a'), ('A'), ('b')"},
+             {"CREATE DOMAIN {t}_email AS citext", "ALTER TABLE {t} ALTER email TYPE {t}_email",
+              "CREATE UNIQUE INDEX ON {t} ((email::text))",
+              "INSERT INTO {t} (email) VALUES ('a'), ('A'), ('b')"}}) {
+        INFO(tables[0] << "; " << tables[1 % tables.size()]);
         Users const made{tables};
         auto const users = made.repository();
         auto const says = [](auto const& outcome) {

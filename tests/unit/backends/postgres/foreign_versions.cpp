@@ -187,6 +187,49 @@ TEST_CASE("xmin is a version, as Entity Framework uses it", "[postgres][foreign]
     CHECK(again.value() != made.value());
 }
 
+struct Made {
+    std::int64_t id{0};
+    int doubled{0};
+    int n{0};
+};
+BOOST_DESCRIBE_STRUCT(Made, (), (id, doubled, n))
+
+TEST_CASE(
+    "a change of a member that the server makes moves the version, whatever the version is",
+    "[postgres][foreign][versions]")
+{
+    auto const pool = fresh_pool();
+    auto const t = pool.options().name_space + "_made";
+    auto const* const column = GENERATE("xmin", "version");
+    auto const* const rights = GENERATE("INSERT, UPDATE", "UPDATE (n, version)", "UPDATE (id, version)");
+    CAPTURE(column, rights);
+    sql(
+        {"CREATE TABLE " + t +
+             " (id bigint PRIMARY KEY, doubled int GENERATED ALWAYS AS (n * 2) STORED, n int NOT NULL, "
+             "version bigint NOT NULL DEFAULT 1)",
+         "INSERT INTO " + t + " (id, n) VALUES (1, 5)", "CREATE ROLE " + t + " LOGIN",
+         "GRANT ALL ON ALL TABLES IN SCHEMA public TO " + t,
+         "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO " + t, "REVOKE ALL ON " + t + " FROM " + t,
+         "GRANT SELECT, " + std::string(rights) + " ON " + t + " TO " + t});
+    auto url = interlock_test::postgres_server().tcp_url() + "?name_space=" + pool.options().name_space;
+    url.replace(url.find("interlock@"), 9, t);
+    postgres::StateRepository<Made> const rows{
+        postgres::Pool{postgres::Options::parse(url).value()}, {.table = t, .key = "id", .version = column}};
+    auto const change = [&](auto const& policy) {
+        auto const before = rows.load(std::int64_t{1}).value();
+        auto const changed = TransactionService{policy, rows}.try_do_in_transaction(
+            std::int64_t{1}, [](Made& m) { ++m.doubled; });
+        INFO(changed.detail());
+        CHECK(changed);
+        auto const after = rows.load(std::int64_t{1}).value();
+        CHECK(after.value.doubled == 10);
+        CHECK(after.version != before.version);
+    };
+    change(OptimisticVersioning{});
+    change(PessimisticRowLock{});
+    change(SetNxLock{});
+}
+
 TEST_CASE("xmin of a partitioned table", "[postgres][foreign][versions]")
 {
     auto const pool = fresh_pool();

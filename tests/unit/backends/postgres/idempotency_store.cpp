@@ -234,6 +234,77 @@ TEST_CASE("of concurrent duplicates one executes, also in another pool", "[postg
     CHECK(shop.left() == 9);
 }
 
+TEST_CASE(
+    "a duplicate whose snapshot is older than the answer runs again, and gets the answer",
+    "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    static_cast<void>(shop.stock.insert(Stock{"y", 1}).value());
+    auto const isolation = GENERATE(postgres::Isolation::repeatable_read, postgres::Isolation::serializable);
+    auto const changes = GENERATE(false, true);
+    CAPTURE(static_cast<int>(isolation), changes);
+    postgres::StateRepository<Stock> const stock{shop.pool, {.isolation = isolation}};
+    TransactionService const service{IdempotencyInTransaction{PessimisticRowLock{}, shop.keys}, stock};
+    auto const waiting = [] {
+        return postgres_server().command(
+                   "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") != "0";
+    };
+    auto const first = [&](Stock& s) {
+        for (int i = 0; i < 1000 && !waiting(); ++i)
+            std::this_thread::sleep_for(10ms);
+        s.quantity -= changes ? 1 : 0;
+        return s.quantity;
+    };
+    auto const left = changes ? 9 : 10;
+    auto const several = GENERATE(false, true);
+    CAPTURE(several);
+    std::atomic<int> runs{0};
+    auto const run = [&](Stock& s) { return runs++ == 0 ? first(s) : s.quantity; };
+    std::vector<std::optional<Outcome<Answer<int>>>> answers(2);
+    run_threads(answers.size(), [&](std::size_t i) {
+        auto const of_both = [&](Stock& s, Stock const&) { return run(s); };
+        answers[i] =
+            several ? service.try_do_in_transaction(request("k"), keys("x", "y"), of_both, {.deadline = 30s})
+                    : service.try_do_in_transaction(request("k"), "x", run, {.deadline = 30s});
+    });
+    for (auto const& answer : answers) {
+        INFO(answer->detail());
+        REQUIRE(*answer);
+        CHECK((*answer)->value() == left);
+    }
+    CHECK((*answers[0])->replayed() != (*answers[1])->replayed());
+    CHECK(shop.left() == left);
+    CHECK(shop.records() == 1);
+}
+
+TEST_CASE(
+    "of two equal requests one is executed, also where one pool names the schema and one does not",
+    "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    auto options = shop.pool.options();
+    options.schema = "public";
+    postgres::Pool const pool{options};
+    TransactionService const there{
+        IdempotencyInTransaction{PessimisticRowLock{}, postgres::TransactionalIdempotencyStore{pool}},
+        postgres::StateRepository<Stock>{pool}};
+    static_cast<void>(shop.stock.insert(Stock{"y", 1}).value());
+    std::optional<Errc> duplicate;
+    // For another state, whose row it could have.
+    auto const answer = there.do_in_transaction(request("k"), "y", [&](Stock& s) {
+        run_threads(1, [&](std::size_t) {
+            duplicate = shop.service(Duplicates::refuse)
+                            .try_do_in_transaction(
+                                request("k"), "x", [](Stock& t) { return --t.quantity; }, {.deadline = 10s})
+                            .errc();
+        });
+        return --s.quantity;
+    });
+    CHECK(duplicate == Errc::idempotency_in_progress);
+    CHECK(answer.value() == 0);
+    CHECK(shop.left() == 10);
+}
+
 TEST_CASE("a duplicate is refused at once where that is wanted", "[postgres][idempotency_store]")
 {
     Shop const shop;

@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace postgres_stale_plans_test {
@@ -446,6 +447,79 @@ TEST_CASE("an index that is made anew, or renamed, disturbs no call", "[postgres
     }
 }
 
+/// What writes a row first after the column has got another type, without having read it.
+enum class First : unsigned char { insert, compare_and_set, with_id, remembered };
+
+TEST_CASE(
+    "the first write behind a change of a column's type stores what the new type makes of the value",
+    "[postgres][stale_plans]")
+{
+    struct Case {
+        char const* from;
+        char const* to;
+        char const* before;
+        char const* written;
+        char const* stored;  // which the former type would have made something else of
+    };
+    static constexpr char const* long_text =
+        "0123456789012345678901234567890123456789012345678901234567890123456789";
+    auto const c = GENERATE(
+        Case{
+            "timestamp", "timestamptz", "2026-01-01 10:00", "2026-01-01 10:00+00",
+            "2026-01-01 15:30:00+05:30"},
+        Case{"date", "timestamp", "2026-01-01", "2026-01-01 10:00", "2026-01-01 10:00:00"},
+        Case{"real", "double precision", "0.5", "0.1", "0.1"},
+        Case{"double precision", "numeric", "0.5", "0.12345678901234567890", "0.12345678901234567890"},
+        Case{"char(3)", "text", "abc", "a  ", "a  "}, Case{"name", "text", "a", long_text, long_text},
+        Case{"inet", "text", "10.0.0.1", "10.0.0.1", "10.0.0.1"},
+        Case{"jsonb", "json", "[1]", "[1,  2]", "[1,  2]"},
+        Case{"jsonb", "text", "[1]", "[1,  2]", "[1,  2]"},
+        Case{"{t}_rounded", "numeric", "1.5", "1.25", "1.25"},
+        Case{"real[]", "double precision[]", "{0.5}", "{0.1}", "{0.1}"},
+        Case{"{t}_cut[]", "text[]", "{a}", "{\"b  \"}", "{\"b  \"}"});
+    auto const first = GENERATE(First::insert, First::compare_and_set, First::with_id, First::remembered);
+    CAPTURE(c.from, c.to, static_cast<int>(first));
+    auto const owner = fresh_pool();
+    auto const t = owner.options().name_space + "_docs";
+    auto const of = [&](std::string text) {
+        if (auto const at = text.find("{t}"); at != std::string::npos)
+            text.replace(at, 3, t);
+        return text;
+    };
+    sql(
+        {of("CREATE DOMAIN {t}_rounded AS numeric(8, 1)"), of("CREATE DOMAIN {t}_cut AS char(3)"),
+         "CREATE TABLE " + t + " (id bigint PRIMARY KEY, body " + of(c.from) +
+             " NOT NULL, version bigint NOT NULL DEFAULT 1)"});
+    auto const url = interlock_test::postgres_server().tcp_url() +
+                     "?options=-c%20TimeZone%3DAsia/Kolkata&name_space=" + owner.options().name_space;
+    postgres::Pool const pool{postgres::Options::parse(url).value()};
+    postgres::StateRepository<Doc> const docs{pool, {.table = t, .key = "id", .write = postgres::Write::all}};
+    TransactionService const writes{OptimisticVersioning{.missing = Missing::create}, docs};
+    TransactionService const remembering{OptimisticVersioning{.remember = 9}, docs};
+    auto const set = [&](std::string const& body) { return [&](Doc& d) { d.body = body; }; };
+    int count = 0;
+    for (int i = 0; i < 7; ++i) {  // until the server has made plans for all values
+        REQUIRE(docs.insert(Doc{++count, c.before}));
+        auto const row = docs.load(std::int64_t{1}).value();
+        REQUIRE(docs.compare_and_set(std::int64_t{1}, row.version, Doc{1, c.before}));
+        REQUIRE(writes.try_do_in_transaction(OperationId{"w" + std::to_string(i)}, ++count, set(c.before)));
+        REQUIRE(remembering.try_do_in_transaction(std::int64_t{1}, set(c.before)));
+    }
+    auto const row = docs.load(std::int64_t{1}).value();
+    REQUIRE(remembering.try_do_in_transaction(std::int64_t{2}, set(c.before)));
+    sql({"ALTER TABLE " + t + " ALTER body TYPE " + c.to + " USING body::text::" + c.to});
+    std::int64_t id = 1;
+    if (first == First::insert)
+        CHECK(docs.insert(Doc{id = ++count, c.written}));
+    if (first == First::compare_and_set)
+        CHECK(docs.compare_and_set(std::int64_t{id}, row.version, Doc{1, c.written}));
+    if (first == First::with_id)
+        CHECK(writes.try_do_in_transaction(OperationId{"new"}, std::int64_t{id = ++count}, set(c.written)));
+    if (first == First::remembered)
+        CHECK(remembering.try_do_in_transaction(std::int64_t{id = 2}, set(c.written)));
+    CHECK(docs.load(std::int64_t{id}).value().value.body == c.stored);
+}
+
 struct Coded {
     std::string id;
     int amount{0};
@@ -489,6 +563,122 @@ TEST_CASE("a key column that becomes narrower cuts and rounds no new key", "[pos
     CHECK(cut.errc() == Errc::invalid_argument);
     CHECK(single_value("SELECT count(*) FROM " + t) == "0");
     CHECK(repository.insert(Coded{c.good, 1}));
+}
+
+TEST_CASE("a key column that gets another type names the row of the new type", "[postgres][stale_plans]")
+{
+    struct Case {
+        char const* from;
+        char const* to;
+        char const* near;  // what the former type makes of `key`
+        char const* key;
+    };
+    auto const c = GENERATE(
+        Case{"date", "timestamp", "2026-01-01", "2026-01-01 10:00:00"},
+        Case{"real", "double precision", "0.10000000149011612", "0.1"},
+        Case{"numeric(8, 1)", "numeric", "1.3", "1.25"},
+        Case{"timestamp(0)", "timestamp", "2026-01-01 10:00:01", "2026-01-01 10:00:00.7"},
+        Case{"inet", "text", "10.0.0.1/32", "10.0.0.1"});
+    enum class Use : unsigned char { insert, compare_and_set, erase, load, with_id };
+    auto const use = GENERATE(Use::insert, Use::compare_and_set, Use::erase, Use::load, Use::with_id);
+    CAPTURE(c.from, c.to, static_cast<int>(use));
+    auto const pool = fresh_pool();
+    auto const t = pool.options().name_space + "_keys";
+    sql(
+        {"CREATE TABLE " + t + " (id " + c.from + " PRIMARY KEY, amount int NOT NULL DEFAULT 0, version " +
+         "bigint NOT NULL DEFAULT 1)"});
+    postgres::StateRepository<Coded> const repository{pool, {.table = t, .key = "id"}};
+    TransactionService const writes{OptimisticVersioning{.missing = Missing::create}, repository};
+    auto const add = [](Coded& state) { ++state.amount; };
+    for (int i = 0; i < 7; ++i) {  // until the server has made a plan for all keys
+        REQUIRE(repository.insert(Coded{c.near, 1}));
+        REQUIRE(repository.compare_and_set(std::string(c.near), 1, Coded{c.near, 2}));
+        REQUIRE(writes.try_do_in_transaction(OperationId{std::to_string(i)}, c.near, add));
+        REQUIRE(repository.erase(std::string(c.near), 3));
+    }
+    sql({"ALTER TABLE " + t + " ALTER id TYPE " + c.to + " USING id::" + c.to});
+    auto const row = "INSERT INTO " + t + " (amount, id) VALUES (5, '";
+    sql({row + c.near + "')"});
+    if (use != Use::insert && use != Use::with_id)
+        sql({row + c.key + "')"});
+    std::string const key = c.key;
+    if (use == Use::insert)
+        CHECK(repository.insert(Coded{key, 9}));
+    if (use == Use::compare_and_set)
+        CHECK(repository.compare_and_set(key, 1, Coded{key, 9}));
+    if (use == Use::erase)
+        CHECK(repository.erase(key, 1));
+    if (use == Use::load)
+        CHECK(repository.load(key).value().value.id == key);
+    if (use == Use::with_id)
+        CHECK(writes.try_do_in_transaction(OperationId{"late"}, key, [](Coded& s) { s.amount = 9; }));
+    auto const amount = [&](std::string const& id) {
+        return single_value("SELECT coalesce(max(amount), -1) FROM " + t + " WHERE id = '" + id + "'");
+    };
+    CHECK(amount(c.near) == "5");
+    CHECK(amount(key) == (use == Use::erase ? "-1" : use == Use::load ? "5" : "9"));
+}
+
+TEST_CASE("a column gets another type between load and write", "[postgres][stale_plans]")
+{
+    auto const pool = fresh_pool();
+    auto const t = pool.options().name_space + "_docs";
+    sql(
+        {"CREATE TABLE " + t + " (id bigint PRIMARY KEY, body real, version bigint NOT NULL DEFAULT 1)",
+         "INSERT INTO " + t + " VALUES (1, 0.5), (2, 0.5)"});
+    postgres::StateRepository<Doc> const docs{pool, {.table = t, .key = "id"}};
+    auto const under = [&](auto const& policy, auto call) {
+        TransactionService const service{policy, docs};
+        for (int i = 0; i < 7; ++i)  // until the server has made plans for all values
+            REQUIRE(call(service, [&](Doc& d) { d.body = d.body == "0.5" ? "0.25" : "0.5"; }));
+        bool first = true;
+        auto const o = call(service, [&](Doc& d) {
+            if (std::exchange(first, false))
+                sql({"ALTER TABLE " + t + " ALTER body TYPE double precision"});
+            d.body = "0.1";
+        });
+        INFO(o.detail());
+        CHECK(o);
+        CHECK(docs.load(std::int64_t{1}).value().value.body == "0.1");
+    };
+    auto const once = [](auto const& service, auto op) {
+        return service.try_do_in_transaction(std::int64_t{1}, op);
+    };
+    auto const with_id = [n = 0](auto const& service, auto op) mutable {
+        return service.try_do_in_transaction(OperationId{std::to_string(++n)}, std::int64_t{1}, op);
+    };
+    auto const both = [](auto const& service, auto op) {
+        return service.try_do_in_transaction(
+            keys(std::int64_t{1}, std::int64_t{2}), [&](Doc& d, Doc const&) { op(d); });
+    };
+    SECTION("optimistic")
+    {
+        under(OptimisticVersioning{}, once);
+    }
+    SECTION("optimistic, with an id")
+    {
+        under(OptimisticVersioning{}, with_id);
+    }
+    SECTION("optimistic, two rows")
+    {
+        under(OptimisticVersioning{}, both);
+    }
+    SECTION("optimistic, remembered")
+    {
+        under(OptimisticVersioning{.remember = 9}, once);
+    }
+    SECTION("lease")
+    {
+        under(SetNxLock{}, once);
+    }
+    SECTION("lease, with an id")
+    {
+        under(SetNxLock{}, with_id);
+    }
+    SECTION("leases of two rows")
+    {
+        under(SetNxLock{}, both);
+    }
 }
 
 }  // namespace postgres_stale_plans_test

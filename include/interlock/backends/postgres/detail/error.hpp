@@ -29,6 +29,10 @@ namespace detail {
 /// is the outcome unknown.
 Failure failure_of(SqlError const& error, Access access);
 
+/// Whether the session's prepared plans are too old for the schema: a column has got another type, or a name
+/// means another object.
+bool is_of_old_plan(SqlError const& error) noexcept;
+
 /// What the end of an exchange means. Precondition: the exchange was not answered, or was answered with an
 /// error, or is unconfirmed.
 Failure failure_of(Exchange const& exchange, Access access);

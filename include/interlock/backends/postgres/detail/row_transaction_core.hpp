@@ -137,6 +137,7 @@ private:
     struct Steps {
         Batch batch;
         std::optional<std::size_t> place;  // which table the name means by now
+        std::size_t records{0};            // how many of them, the first ones, are of a request's record
         std::size_t found{0};              // the operation's record
         std::vector<Asked> asked;          // the changes that have a statement, in the order of their keys
         std::size_t events{0};             // where the statements of events begin
@@ -166,6 +167,9 @@ private:
     Failure refused(SqlError const& error, Wait wait, std::span<Key const* const> keys) const;
     // The failure of an error of the changes.
     Failure changes_refused(SqlError const& error, std::span<RowChange const> changes, TimePoint until);
+    // A request's record, one of the first `records` statements, was stored by somebody else, and this
+    // transaction, whose snapshot is older, has not found it. Another run finds it.
+    static std::optional<Failure> answered_meanwhile(SqlError const& error, std::size_t records);
     // The failure of a change that was not sent. It may be possible by what is known of the table now.
     Failure not_sent(Failure failure, TimePoint until);
     // Another run begins with what is known now.

@@ -160,6 +160,11 @@ struct Table {
     /// has gone. So it costs little, and a statement that was prepared for one row fails (42P01), or finds
     /// none.
     std::string index_stands{};
+    /// A condition that the server parses, and never evaluates: it is none (42883) once a column of the key,
+    /// or of a member, has another type than it had. Parameters of a statement that was prepared before keep
+    /// the types of that time, and the server would convert what they have made of a value. Empty: no column
+    /// is known, or may be named.
+    std::string other_types{};
     /// No table inherits from this one. A statement that must write one row names this table alone, since one
     /// that comes to inherit has rows of its own, and no index sees those.
     bool childless{false};
@@ -182,6 +187,9 @@ struct Table {
     {
         return uncounted && !next_of_uncounted.empty() ? next_of_uncounted : next_version;
     }
+
+    /// `expression` of the row `t`, in a statement that fails if `other_types` does.
+    std::string with_types(std::string const& expression) const;
 
     /// How the column `i` of the key takes a text.
     KeyFit key_fit(std::size_t i) const { return key_fits.empty() ? KeyFit{} : key_fits[i]; }

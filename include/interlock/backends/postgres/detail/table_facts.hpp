@@ -40,6 +40,9 @@ struct ColumnFacts {
     std::uint32_t base_oid{};  ///< of that type
     /// That type with the column's length, scale or precision, as a cast names it; empty: it has none.
     std::string limited;
+    /// The column's own type, quoted, with its schema, where a statement of the role may name the type and
+    /// read the column; else empty.
+    std::string own;
     char base_kind{};      ///< `pg_type.typtype` of it
     char base_category{};  ///< `pg_type.typcategory` of it: `A` for arrays
     std::string labels;    ///< of an SQL enum, in order: the text of an array

@@ -329,7 +329,7 @@ template <class R>
 std::int64_t BasicTransactionalIdempotencyStore<R>::hash(IdempotentRequest const& request) const
 {
     return static_cast<std::int64_t>(
-        detail::stable_hash(shared_->pool->tables() + " request", request.name()));
+        detail::stable_hash(shared_->pool->options().name_space + " request", request.name()));
 }
 
 template <class R>

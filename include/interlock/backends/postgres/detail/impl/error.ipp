@@ -44,6 +44,16 @@ namespace detail {
     return false;
 }
 
+INTERLOCK_DECL bool is_of_old_plan(SqlError const& error) noexcept
+{
+    if (error.raised || !error.planned_before)
+        return false;
+    for (std::string_view state : {"0A000", "26000", "42804", "42883", "42703", "42704", "42P18", "XX000"})
+        if (error.state == state)
+            return true;
+    return false;
+}
+
 /// The error as a text for people. Values must not get into it, but the server's messages quote values. A
 /// message is therefore shown only for states that are about the schema, and where the user's schema itself
 /// has raised the error.

@@ -565,6 +565,24 @@ INTERLOCK_DECL std::string spelled_key(
     return table.record_key.empty() ? std::string(bytes) : out;
 }
 
+/// See `Table::other_types`. A comparison of arrays takes none but those of one type: all that compares single
+/// values converts them.
+[[gnu::cold]] INTERLOCK_DECL std::string other_types(Table const& table, TableFacts const& facts)
+{
+    std::string out;
+    auto const add = [&](std::string const& name) {
+        auto const& own = facts.column(unquoted(name))->own;
+        if (!own.empty())
+            append(out, {out.empty() ? "" : " OR ", "ARRAY[t.", name, "] && ARRAY[NULL::", own, "]"});
+    };
+    for (auto const& name : table.key)
+        add(name);
+    for (auto const& name : table.shown)
+        if (std::find(table.key.begin(), table.key.end(), name) == table.key.end())
+            add(name);
+    return out;
+}
+
 [[gnu::cold]] INTERLOCK_DECL Outcome<Table> fitted(
     Table table, TableFacts const& facts, std::vector<KeyPartKind> const& kinds)
 {
@@ -616,6 +634,7 @@ INTERLOCK_DECL std::string spelled_key(
             : column.base_oid == type_oid::integer ? std::numeric_limits<std::int32_t>::max()
                                                    : std::numeric_limits<std::int64_t>::max());
     }
+    table.other_types = other_types(table, facts);
     bool one_way = true;
     for (std::size_t i = 0; i < table.key.size(); ++i)
         one_way = one_way && spelled_one_way(*facts.column(unquoted(table.key[i])), kinds[i]);

@@ -219,16 +219,13 @@ bool PoolState<R>::heal(Connection& connection, SqlError const& error) noexcept
         pool_.drop_idle();
         return true;
     }
-    // The session's prepared plans are too old for the schema: a column has got another type, or a name means
-    // another object. Other sessions have such plans, too, and a plan with the parameter's old type may even
-    // go on and store something else; so none of them is lent again.
-    for (std::string_view state : {"0A000", "26000", "42804", "42883", "42703", "42704", "42P18", "XX000"})
-        if (error.state == state && error.planned_before) {
-            auto seen = connection.schema();
-            schema_.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel);
-            connection.mark_unusable();
-            return true;
-        }
+    // Other sessions have such plans, too, so none of them is lent again.
+    if (is_of_old_plan(error)) {
+        auto seen = connection.schema();
+        schema_.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel);
+        connection.mark_unusable();
+        return true;
+    }
     if (error.state == "26000" || error.state == "0A000" || error.state == "42804") {
         connection.mark_unusable();
         return error.state == "0A000";

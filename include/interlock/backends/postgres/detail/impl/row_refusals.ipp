@@ -48,6 +48,10 @@ template <class R>
                    {failure.detail(), "; the row in the way may be one that row-level policies hide"})
             .with_store_code(error.state);
     bool const outdated = store_->outdated(known_, error);
+    if (outdated && is_of_old_plan(error)) {
+        pool_->schema_has_changed();
+        return for_another_run(failure, "; the table has changed");
+    }
     if (error.policy != RowPolicy::would_hide || known_->policies.apply || !outdated)
         return failure;
     // A trigger, say, has met a policy.
@@ -59,6 +63,15 @@ Failure RowTransactionCore<R>::for_another_run(Failure const& failure, std::stri
 {
     healed_ = true;
     return failed(Errc::serialization_failure, {failure.detail(), why}).with_store_code(failure.store_code());
+}
+
+template <class R>
+std::optional<Failure> RowTransactionCore<R>::answered_meanwhile(SqlError const& error, std::size_t records)
+{
+    if (error.step >= records || error.state != "23505" || error.raised)
+        return std::nullopt;
+    return failed(Errc::serialization_failure, "postgres: the same request has been answered meanwhile")
+        .with_store_code(error.state);
 }
 
 template <class R>

@@ -328,6 +328,8 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
         end();
         auto const first = at + (store_->reads_again(*known_, change) ? 2 : 1);
         bool const of_events = done->error->step >= first && done->error->step < behind_events;
+        if (auto answered = answered_meanwhile(*done->error, at))
+            return *std::move(answered);
         if (of_events || (within && log->lost_race(*done->error, change.stream)))
             return events_refused(*done->error, operation, until);
         if (!is_race(*done->error))
@@ -414,6 +416,7 @@ Outcome<void> RowTransactionCore<R>::add_steps(
     std::sort(order.begin(), order.end(), [&](auto a, auto b) { return *changes[a].key < *changes[b].key; });
     auto& batch = steps.batch;
     batch = std::move(before_commit_);
+    steps.records = batch.size();
     if (!begun_) {
         batch.add(begin_ != nullptr ? *begin_ : store_->begin);
         store_->add_settings(*known_, batch);
@@ -493,6 +496,8 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
             if (auto refusal = refusal_of(steps, stepped->replies, changes, until))
                 return or_twin(*std::move(refusal));
         end();
+        if (auto answered = answered_meanwhile(*stepped->error, steps.records))
+            return *std::move(answered);
         auto failed = of_events ? events_refused(*stepped->error, operation, until)
                                 : statement_failed(*stepped->error, changes, operation, until);
         if (!failed)

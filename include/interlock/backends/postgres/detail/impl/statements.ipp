@@ -66,6 +66,13 @@ INTERLOCK_DECL std::string KeyFit::value(std::string_view parameter) const
          narrow, " END"});
 }
 
+[[gnu::cold]] INTERLOCK_DECL std::string Table::with_types(std::string const& expression) const
+{
+    if (other_types.empty())
+        return expression;
+    return joined_text({"CASE WHEN false AND (", other_types, ") THEN NULL ELSE ", expression, " END"});
+}
+
 /// An expression that fails with 22001 once it is evaluated. `value` is what the planner does not know
 /// before, so that it cannot evaluate it early.
 [[gnu::cold]] INTERLOCK_DECL std::string failing_number(std::string_view value)
@@ -132,8 +139,9 @@ INTERLOCK_DECL std::string KeyFit::value(std::string_view parameter) const
         stored = joined_text({"t.", t.key[i]});
     }
     if (same.empty())
-        return made;
-    return joined_text({"CASE WHEN ", same, " THEN ", made, " ELSE ", failing_number(stored), " END"});
+        return t.with_types(made);
+    return t.with_types(
+        joined_text({"CASE WHEN ", same, " THEN ", made, " ELSE ", failing_number(stored), " END"}));
 }
 
 /// A statement under construction: its words and its parameters. `change_text` says the order of the parts.
@@ -150,7 +158,7 @@ public:
         words_.set("store", t.store);
         words_.set("ns", ns);
         words_.set("name", std::string(name_space_of(ns)));
-        words_.set("seen", t.seen_version);
+        words_.set("seen", t.with_types(t.seen_version));
         words_.set("had", t.compared_version(columns_.uncounted));
         words_.set("key", joined(t.key));
         if (action != RowAction::nothing)
@@ -406,14 +414,21 @@ private:
         for (std::size_t i = 0; i < table_.columns.size(); ++i)
             if (writes(i))
                 set.push_back(joined_text({table_.columns[i], " = ", parameters_.next(table_.value_type)}));
-        if (set.empty()) {  // some change must move the version
-            auto const& column = table_.columns.empty() ? table_.key[0] : table_.columns[0];
-            set.push_back(joined_text({column, " = t.", column}));
-        }
+        if (set.empty())  // some change must move the version
+            set.push_back(joined_text({writable(), " = t.", writable()}));
         words_.set("set", joined(set));
         set_returned_lock();
         return words_.line(
             "UPDATE {target} t SET {set} {here} RETURNING {seen} AS version{stream_lock}{told}");
+    }
+
+    /// A column that the role may set to what it is.
+    std::string const& writable() const
+    {
+        for (std::size_t i = 0; i < table_.shown.size(); ++i)
+            if (table_.written[i] && !table_.uses[i].made && table_.uses[i].may_update)
+                return table_.shown[i];
+        return table_.key[0];
     }
 
     /// What an insert writes into the column `i` of the key.
@@ -592,7 +607,7 @@ INTERLOCK_DECL std::optional<std::vector<std::string>> key_of_answer(std::string
 /// The columns that a read gives, the version first.
 [[gnu::cold]] INTERLOCK_DECL std::string shown_text(Table const& t)
 {
-    std::string shown = t.read_version.empty() ? t.seen_version : t.read_version;
+    auto shown = t.with_types(t.read_version.empty() ? t.seen_version : t.read_version);
     for (std::size_t i = 0; i < t.shown.size(); ++i)
         append(shown, {", ", shown_column(t, i)});
     return shown;

@@ -23,7 +23,13 @@ namespace detail {
 /// `$1` is the table as it is known, or else `$3`, as it was named; `$2` the names of the key's columns;
 /// `$4` and `$5` the sequence of the versions, likewise. One row for each column.
 ///
-/// An index sees to it that a key is unique if all that it is made of are columns of the key; those of an
+/// `t` has for each column the type under all domains, the operator class by which `=` compares it, and
+/// whether values that are equal are the same (a btree class says so by its support function 4; texts under a
+/// collation that knows no case, numbers with zeros behind them are not). Enums and `varchar` (1043) have the
+/// class of `anyenum` (3500) and of `text` (25).
+///
+/// An index sees to it that a key is unique if all that it is made of are columns of the key, and if it tells
+/// apart no more than `=` does: by another collation, or operator class, or expression, it may. Columns of an
 /// expression are known by what the index depends on. ON CONFLICT takes an index of exactly the key's
 /// columns; it fails if one of several such indexes is deferrable, or if the table has a rule for updates.
 /// (So it does if there is one for inserts; but that may put the row elsewhere, and had better fail.)
@@ -37,8 +43,23 @@ p AS MATERIALIZED (SELECT p.oid, quote_ident(n.nspname) || '.' || quote_ident(p.
     FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
     WHERE p.oid IN ((SELECT oid FROM c), coalesce(pg_catalog.to_regclass($4::text),
         pg_catalog.to_regclass($5::text))) AND p.relpersistence <> 't'),
-k AS MATERIALIZED (SELECT array_agg(a.attnum) AS columns FROM c JOIN pg_catalog.pg_attribute a
-    ON a.attrelid = c.oid WHERE a.attname = ANY($2::text[]) AND NOT a.attisdropped),
+t AS MATERIALIZED (SELECT a.attnum, a.attname, a.attcollation AS collation, s.oid AS base, s.mod,
+    NOT coalesce(l.collisdeterministic, true) AS loose, q.amopopr AS equality,
+    coalesce(l.collisdeterministic, true) AND EXISTS (SELECT FROM pg_catalog.pg_amproc m
+        WHERE m.amprocfamily = e.opcfamily AND m.amproclefttype = e.opcintype AND m.amprocnum = 4) AS strict
+    FROM c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+    CROSS JOIN LATERAL (WITH RECURSIVE d AS (SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod,
+        a.atttypmod AS mod FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
+        UNION ALL SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, d.typtypmod FROM d
+        JOIN pg_catalog.pg_type t ON d.typtype = 'd' AND t.oid = d.typbasetype)
+        SELECT d.oid, d.mod, d.typtype FROM d WHERE d.typtype <> 'd') s
+    LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+    LEFT JOIN pg_catalog.pg_opclass e ON e.opcmethod = 403 AND e.opcdefault AND e.opcintype =
+        CASE WHEN s.typtype = 'e' THEN 3500 WHEN s.oid = 1043 THEN 25 ELSE s.oid END
+    LEFT JOIN pg_catalog.pg_amop q ON q.amopfamily = e.opcfamily AND q.amoplefttype = e.opcintype
+        AND q.amoprighttype = e.opcintype AND q.amopstrategy = 3),
+k AS MATERIALIZED (SELECT array_agg(attnum) AS columns, array_agg(attnum) FILTER (WHERE strict) AS strict
+    FROM t WHERE attname = ANY($2::text[])),
 u AS MATERIALIZED (SELECT i.indexrelid, i.indpred IS NULL AS whole, i.indimmediate AS immediate,
     i.indexprs IS NULL AND k.columns <@ (i.indkey::int2[])[0:i.indnkeyatts - 1] AS exact
     FROM c CROSS JOIN k JOIN pg_catalog.pg_index i ON i.indrelid = c.oid
@@ -47,7 +68,14 @@ u AS MATERIALIZED (SELECT i.indexrelid, i.indpred IS NULL AS whole, i.indimmedia
     AND (i.indexprs IS NULL OR ARRAY(SELECT d.refobjsubid::int2 FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
         AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
-        AND d.refobjsubid <> 0 AND d.refobjsubid <> ALL ((i.indkey::int2[])[i.indnkeyatts:])) <@ k.columns)),
+        AND d.refobjsubid <> 0 AND d.refobjsubid <> ALL ((i.indkey::int2[])[i.indnkeyatts:])) <@ k.strict)
+    AND NOT EXISTS (SELECT FROM generate_series(0, i.indnkeyatts - 1) n
+        JOIN t ON t.attnum = (i.indkey::int2[])[n]
+        JOIN pg_catalog.pg_opclass e ON e.oid = (i.indclass::oid[])[n]
+        LEFT JOIN pg_catalog.pg_amop q ON q.amopfamily = e.opcfamily AND q.amoplefttype = e.opcintype
+            AND q.amoprighttype = e.opcintype AND q.amopstrategy = 3
+        WHERE (t.loose AND (i.indcollation::oid[])[n] <> t.collation)
+        OR coalesce(q.amopopr <> t.equality, NOT e.opcdefault))),
 x AS MATERIALIZED (SELECT x.oid, quote_ident(n.nspname) || '.' || quote_ident(x.relname) AS place
     FROM u JOIN pg_catalog.pg_class x ON x.oid = u.indexrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
@@ -86,14 +114,16 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
     has_column_privilege(c.oid, a.attnum, 'UPDATE'), b.typcategory,
     CASE WHEN b.typtype = 'e' THEN ARRAY(SELECT e.enumlabel FROM pg_catalog.pg_enum e
         WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder) END,
-    CASE WHEN s.mod <> -1 THEN format_type(b.oid, s.mod) END, o.early, o.late, o.at_commit
+    CASE WHEN s.mod <> -1 THEN format_type(b.oid, s.mod) END,
+    CASE WHEN (y.typarray <> 0 OR y.typelem <> 0) AND has_column_privilege(c.oid, a.attnum, 'SELECT')
+        AND has_schema_privilege(yn.oid, 'USAGE')
+        THEN quote_ident(yn.nspname) || '.' || quote_ident(y.typname) END,
+    o.early, o.late, o.at_commit
 FROM c CROSS JOIN o JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
-CROSS JOIN LATERAL (WITH RECURSIVE d AS (SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod,
-    a.atttypmod AS mod FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
-    UNION ALL SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, d.typtypmod FROM d
-    JOIN pg_catalog.pg_type t ON d.typtype = 'd' AND t.oid = d.typbasetype)
-    SELECT d.oid, d.mod FROM d WHERE d.typtype <> 'd') s
-JOIN pg_catalog.pg_type b ON b.oid = s.oid
+JOIN t AS s ON s.attnum = a.attnum
+JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+JOIN pg_catalog.pg_namespace yn ON yn.oid = y.typnamespace
+JOIN pg_catalog.pg_type b ON b.oid = s.base
 JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_catalog.pg_namespace ln ON ln.oid = l.collnamespace)";
@@ -166,6 +196,7 @@ INTERLOCK_DECL char first_char(std::string_view text) noexcept
     column.base_category = first_char(reply.text(row, at + 14));
     column.labels = reply.text(row, at + 15);
     column.limited = reply.null(row, at + 16) ? std::string() : std::string(reply.text(row, at + 16));
+    column.own = reply.null(row, at + 17) ? std::string() : std::string(reply.text(row, at + 17));
     return column;
 }
 
