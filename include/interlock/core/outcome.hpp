@@ -115,6 +115,17 @@ public:
         return std::move(*this);
     }
 
+    /// This failure as that of a request by which nothing of the operation is applied, whatever became of it:
+    /// where the outcome is unknown the store was out of reach, `unavailable`, with the text.
+    Failure without_doubt() && noexcept
+    {
+        if (code_ == Errc::outcome_unknown) {
+            code_ = Errc::unavailable;
+            cause_ = Errc::ok;
+        }
+        return std::move(*this);
+    }
+
     /// This failure with a text made of `place`, which may be empty, and what the code means
     /// (`explanation_of`), or, of a deadline that came while something else was in the way, what that means.
     /// A text that was there is replaced.

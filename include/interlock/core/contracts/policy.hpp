@@ -81,6 +81,12 @@ Step<CommitResult> commit_step(X& transaction, OperationCommit const* operation,
     else
         return transaction.commit(operation);
 }
+/// Whether another operation was in the way, so that running again may succeed.
+constexpr bool is_conflict(Errc code) noexcept
+{
+    return code == Errc::version_conflict || code == Errc::serialization_failure || code == Errc::deadlock ||
+           code == Errc::lock_busy;
+}
 template <class X>
 inline constexpr bool can_verify =
     requires(X& t, Waiter& waiter) { t.verify(waiter); } || requires(X& t) { t.verify(); };
@@ -238,8 +244,8 @@ constexpr bool holds_in_begin(Session const& session) noexcept
 /// | `t.rollback(unresolved)` | | undo and end; `unresolved`: a commit may still arrive |
 /// | `t.abandon()` | | stop waiting in `begin`; afterwards no waiter is woken |
 /// | `t.lost()`, `t.listen(waiter)` | | optional: whether a lock is lost; whom to wake then |
-/// | `t.verify()`, or `t.verify(waiter)` | likewise | optional: after a throw; a conflict means that the states were torn: run again |
-/// | `t.reject(text)`, or `t.reject(text, waiter)` | likewise, of `Begun` | optional: the operation threw `FinalRejection`; called before `rollback`. What the request came to: this rejection, or what somebody else stored meanwhile; a failure: nothing is stored |
+/// | `t.verify()`, or `t.verify(waiter)` | likewise | optional: after a throw: were the states those of one moment? A conflict: no, run again. Any other failure: nobody knows, so that the exception is no result |
+/// | `t.reject(text)`, or `t.reject(text, waiter)` | likewise, of `Begun` | optional: the operation threw `FinalRejection`; called after `rollback`. What the request came to: this rejection, or what somebody else stored meanwhile; a failure: nothing is stored |
 /// | `t.attempt()` | `std::uint32_t` | optional: the attempt that `commit` makes, where the policy knows it better than the call |
 /// | `t.resolved(applied)` | | optional: what became of a commit that was unknown. Applied: now is the time for all that a commit which is applied at once does; `rollback` follows. Not applied: its attempt is forbidden, `begin` follows |
 /// | `t.conclude(end, answer, waiter)` | `Step<Begun>` | optional: the last step of every call, after `rollback`. Replayed: the same operation was applied elsewhere, and that is the answer |

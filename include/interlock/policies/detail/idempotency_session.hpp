@@ -159,7 +159,6 @@ public:
     /// Kept like an answer, once this owner's attempt was forbidden.
     Step<Begun> reject(std::string_view text, Waiter& waiter)
     {
-        this->rollback(false);
         while (machine().reject() == ClaimAction::settle) {
             auto settled = claim_.settle(waiter);
             if (!settled)

@@ -148,7 +148,6 @@ public:
     /// stored another one in between, which then counts for both.
     Outcome<Begun> reject(std::string_view text)
     {
-        this->rollback(false);
         auto claim = store().reject(this->request(), text, this->deadline());
         if (!claim)
             return not_rejected(claim.failure());

@@ -97,6 +97,7 @@ class LeaseTransaction final : public LossSource {
     using Lock = typename Session::lock_type;
     using Rows = RowsOfLeases<R, N>;
     static constexpr bool fenced = Session::fenced;
+    static constexpr bool records = OperationRepository<R>;
     static constexpr bool values = uses_values(Shape);
     static constexpr bool shows_locks = takes_locks(Shape);
     using Ticket = typename std::conditional_t<
@@ -242,7 +243,7 @@ public:
         if constexpr (Rows::possible)
             if (rows_.locked())
                 return committed(rows_.commit(std::span<Change<T>>{changes}, operation, deadline()));
-        if constexpr (fenced) {
+        if constexpr (fenced || records) {
             auto asked = committing_.ask(
                 session_.repository(), waiter, verb::Commit<T>{changes, operation}, deadline());
             if (!asked)
@@ -395,8 +396,11 @@ private:
     /// What is to be written, and whether the locks go with it. False: there is nothing to write.
     bool gather(PerKey<Change<T>, N>& changes, OperationCommit const* operation)
     {
-        if constexpr (!fenced)
-            return false;
+        if constexpr (!fenced) {  // the operation's record alone
+            for (std::size_t i = 0; i < keys_.size(); ++i)
+                changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard};
+            return records && operation != nullptr;
+        }
         // One state that was only read is what it was; several must be shown to be one moment's.
         bool nothing = operation == nullptr && !cached_ && (N == 1 || !values);
         RecordedEvents<Shape> const recorded{context_, session_.repository().runtime()};

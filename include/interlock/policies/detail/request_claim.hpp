@@ -237,9 +237,7 @@ private:
         if (!claimed) {
             // Unknown: the claim may be ours. It is idempotent for its owner, so it is simply made again.
             machine_.claim_failed(claimed.errc());
-            if (claimed.errc() == Errc::outcome_unknown)
-                return Step<Begun>{Failure{Errc::unavailable, claimed.detail()}};
-            return Step<Begun>{std::move(claimed).failure()};
+            return Step<Begun>{std::move(claimed).failure().without_doubt()};
         }
         bool const here = claimed->named_home == home_.bytes();
         if (claimed->state == ClaimState::taken_over) {

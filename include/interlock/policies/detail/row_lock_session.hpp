@@ -98,11 +98,12 @@ public:
         }
 
         /// The store's answer to a statement of the operation's own, where it can have any: asked before what
-        /// the operation threw is believed, since a conflict means that it must run again.
+        /// the operation threw is believed, since a conflict means that it must run again. Of another one the
+        /// operation was told, and what it threw is its answer to that.
         Outcome<CommitResult> verify()
             requires requires(RowTx const& tx) { tx.failure(); }
         {
-            if (rows_ && rows_->failure())
+            if (rows_ && rows_->failure() && is_conflict(rows_->failure()->errc()))
                 return *rows_->failure();
             return Outcome<CommitResult>{std::in_place};
         }

@@ -74,7 +74,7 @@ public:
                 life_ = life_of(session_.store());
                 session_.cache().live(life_);
             }
-            if (N == 1 && !session_.cache().off() && std::exchange(remembers_, false)) {
+            if (N == 1 && !session_.cache().off() && std::exchange(remembers_, false) && tries_again()) {
                 if (auto known = session_.cache().find(keys_[0])) {
                     remembered_ = true;
                     slots_[0].load(loaded_[0].emplace(*std::move(known)));
@@ -139,6 +139,12 @@ public:
         T& state(std::size_t i) noexcept { return slots_[i].value(); }
 
     private:
+        /// What begins with a remembered state may have to run once more.
+        bool tries_again() const noexcept
+        {
+            return ContextAccess::wait(context_, Wait::until_deadline) == Wait::until_deadline;
+        }
+
         /// Loads the states one after the other.
         Step<Begun> load_each(Waiter& waiter, Deadline deadline)
         {

@@ -64,7 +64,7 @@ inline Failure dropped_for(std::optional<Failure> const& reason) noexcept
 /// Whether somebody else changed the value, so that any attempt on it would have failed.
 inline bool value_has_changed(Errc code) noexcept
 {
-    return TransactionMachine::is_conflict(code) || code == Errc::not_found || code == Errc::already_exists;
+    return is_conflict(code) || code == Errc::not_found || code == Errc::already_exists;
 }
 /// Whether the store has refused what was to be written: perhaps what another one made of it. A trigger
 /// can do so, or a row-level policy.

@@ -173,7 +173,7 @@ public:
                     return this->wait_until(step.wake_at());
                 }
                 if (!step.outcome())
-                    this->record_failure(std::move(step.outcome()).failure());
+                    this->record_failure(std::move(step.outcome()).failure().without_doubt());
                 else if (step.outcome()->replayed)
                     record_answer(*std::move(step.outcome()));
             }
@@ -413,7 +413,7 @@ private:
                 return this->wait_until(step.wake_at());
             this->clear();
             if (!step.outcome())
-                this->record_failure(std::move(step.outcome()).failure());
+                this->record_failure(std::move(step.outcome()).failure().without_doubt());
         }
         return true;
     }
@@ -484,10 +484,11 @@ private:
     }
 
     /// Several states, loaded one after the other, or one that was handed on: the operation may have thrown
-    /// about a picture that was never true.
+    /// about a picture that was never true. Without an answer of the store that is not known, and the
+    /// exception is no result; a rejection would be kept for good.
     Action verified()
     {
-        if (this->code_ == Errc::ok || !TransactionMachine::is_conflict(this->code_))
+        if (this->code_ == Errc::ok)
             return believe_exception();
         this->exception_ = nullptr;
         if (runs_again()) {
@@ -503,7 +504,7 @@ private:
             try {
                 std::rethrow_exception(this->exception_);
             } catch (FinalRejection const&) {
-                return Action::reject;
+                return this->machine_.rejects();
             } catch (...) {  // ends without an answer
             }
         }

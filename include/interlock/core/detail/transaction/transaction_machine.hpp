@@ -16,6 +16,7 @@
 #include <interlock/separate_compilation.hpp>
 
 #include <cstdint>
+#include <utility>
 
 namespace interlock {
 inline namespace v0 {
@@ -119,8 +120,17 @@ public:
         return Action::commit;
     }
 
-    /// The operation threw, but the states that it saw were not the states of one moment: it runs again.
-    Action torn(TimePoint now, std::uint64_t random) noexcept;
+    /// The operation threw, but the states that it saw were not the states of one moment, or the store could
+    /// not say that they were: it runs again, or the call ends with `code`.
+    Action not_verified(Errc code, TimePoint now, std::uint64_t random) noexcept;
+
+    /// The operation threw what is to be kept like an answer. What was begun is rolled back first, as a step
+    /// of its own: others may wait for what it holds, on all the threads that keeping the answer may need.
+    Action rejects() noexcept
+    {
+        rejects_ = begun_;
+        return begun_ ? Action::rollback : Action::reject;
+    }
 
     /// The operation shared a batch, and what it made was dropped together with what others made. It runs
     /// again, and the run that was dropped counts as no attempt.
@@ -152,6 +162,8 @@ public:
     Action rolled_back() noexcept
     {
         begun_ = false;
+        if (std::exchange(rejects_, false))
+            return Action::reject;
         return end();
     }
 
@@ -191,13 +203,6 @@ public:
     int retries() const noexcept { return retries_; }
     TimePoint wake_at() const noexcept { return wake_at_; }
     TimePoint deadline() const noexcept { return deadline_; }
-
-    /// Whether another operation was in the way, so that running again may succeed.
-    static constexpr bool is_conflict(Errc code) noexcept
-    {
-        return code == Errc::version_conflict || code == Errc::serialization_failure ||
-               code == Errc::deadlock || code == Errc::lock_busy;
-    }
 
 private:
     // After these failures of a begin or a look-up, asking again may succeed.
@@ -271,6 +276,7 @@ private:
     bool cancelled_{false};
     bool threw_{false};
     bool replayed_{false};
+    bool rejects_{false};  // a rollback is under way, and `reject` follows
 };
 
 }  // namespace detail

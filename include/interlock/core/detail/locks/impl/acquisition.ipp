@@ -73,7 +73,9 @@ auto Acquisition<R>::refused(Waiter& waiter, Failure failure) -> std::optional<H
             failure = Failure::because(code, std::move(before));
         }
         stop_driving();
-        report(code, false);
+        // What may have been granted is taken back.
+        failure = std::move(failure).without_doubt();
+        report(failure.errc(), false);
         return Holds{std::move(failure)};
     }
     note_refusal(failure);

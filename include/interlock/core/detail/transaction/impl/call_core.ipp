@@ -121,7 +121,7 @@ INTERLOCK_DECL Action CallCore::feed_failure(Action action, TimePoint now, std::
     switch (action) {
     case Action::look_up: return machine_.looked_up(answered_, code_, now, random);
     case Action::begin: return machine_.began(code_, now, random);
-    case Action::verify: return machine_.torn(now, random);
+    case Action::verify: return machine_.not_verified(code_, now, random);
     case Action::resolve: return machine_.resolved(resolved_, now, random);
     case Action::commit: {
         auto const next = machine_.committed(code_, answered_, cause_, now, random);
@@ -149,7 +149,7 @@ INTERLOCK_DECL Failure CallCore::with_attempts(Failure failure) const
 {
     auto const attempts = machine_.attempts();
     bool const used_up = attempts > 1 && attempts == machine_.limits().max_attempts;
-    if (refused_ || !used_up || !TransactionMachine::is_conflict(failure.errc()))
+    if (refused_ || !used_up || !is_conflict(failure.errc()))
         return failure;
     auto text = failure.detail() + ", after " + std::to_string(attempts) + " attempts";
     return std::move(failure).with_detail(std::move(text));
@@ -202,7 +202,7 @@ INTERLOCK_DECL Failure CallCore::after_attempts(Failure const& failure, std::str
 
 INTERLOCK_DECL void CallCore::observe_retry(RetryEvent const& event) const noexcept
 {
-    if (TransactionMachine::is_conflict(event.reason))
+    if (is_conflict(event.reason))
         listener_->observer->on_conflict(event);
     else if (event.repeats)
         listener_->observer->on_retry(event);

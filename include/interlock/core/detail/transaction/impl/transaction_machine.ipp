@@ -21,9 +21,10 @@ TransactionMachine::looked_up(bool answered, Errc code, TimePoint now, std::uint
     return next_attempt();
 }
 
-INTERLOCK_DECL Action TransactionMachine::torn(TimePoint now, std::uint64_t random) noexcept
+INTERLOCK_DECL Action
+TransactionMachine::not_verified(Errc code, TimePoint now, std::uint64_t random) noexcept
 {
-    return retry(Errc::version_conflict, Action::begin, now, random);
+    return worth_running_again(code) ? retry(code, Action::begin, now, random) : roll_back(code);
 }
 
 INTERLOCK_DECL Action TransactionMachine::again(TimePoint now) noexcept
