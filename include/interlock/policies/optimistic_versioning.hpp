@@ -35,7 +35,8 @@ inline namespace v0 {
 ///
 /// **Guarantee.** No update is lost: every accepted write consumed exactly the version that it was computed
 /// from (law P3). With several keys the commit checks all versions, so that what the operation saw was the
-/// state of one moment.
+/// state of one moment. So it is before what the operation throws about several keys is believed: one round
+/// trip, and where the store does not answer the call ends by that failure.
 /// **Does not guarantee.** Fairness; progress under sustained contention; that the operation runs only once.
 /// **Needs.** `VersionedRepository`; for several keys `AtomicRepository`; for operation ids
 /// `OperationRepository`.

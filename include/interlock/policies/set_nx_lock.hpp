@@ -40,7 +40,8 @@ inline namespace v0 {
 /// **Cost.** With a `FusedRepository` two round trips for lock, read, write and unlock. A lock that is handed
 /// on within this process costs one, since the state comes from the holder before. What an operation throws
 /// about such a state, or returns without a change, is believed only after the state was compared with the
-/// stored one, which is one more round trip; if the stored one has moved on, the operation runs again.
+/// stored one, which is one more round trip; if the stored one has moved on, the operation runs again, and
+/// where the store does not answer the call ends by that failure.
 ///
 /// A service that is made with a `LockStateService` shares that service's queue and options. A service that
 /// is made with a repository has a queue of its own, with `lock` as its options.
@@ -69,7 +70,9 @@ struct SetNxLock {
 
 /// The form without fences, for stores whose counter is not durable enough. The operation gets an
 /// `EfficiencyLock<T>&` and no `T&`: there is no guarded write to make, and nothing may depend on the lock
-/// for correctness. Use it to avoid doing the same work twice most of the time.
+/// for correctness. Use it to avoid doing the same work twice most of the time. With an operation id the
+/// answer is kept once the operation has returned, so that whoever comes later with the same id gets it; two
+/// that run at the same time, because a lease ran out, run both.
 struct EfficiencySetNxLock {
     /// The lease, its renewal, and the queue.
     LockOptions lock{};
