@@ -2,10 +2,14 @@
 
 // The order in which rows and keys without a row are locked, and the versions that those get.
 
+#include <interlock/backends/postgres/event_repository.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>
+#include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/pessimistic_row_lock.hpp>
+
+#include <boost/describe/class.hpp>
 
 #include "support/catch.hpp"
 #include "support/postgres_server.hpp"
@@ -15,7 +19,9 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -186,6 +192,67 @@ TEST_CASE(
     // A service that remembers the former row, with the greater version, is not led astray by it.
     TransactionService const service{OptimisticVersioning{}, stock};
     CHECK(service.do_in_transaction("x", [](Stock& s) { return ++s.quantity; }) == 5);
+}
+
+struct Part {
+    std::string sku;
+    int quantity{0};
+};
+BOOST_DESCRIBE_STRUCT(Part, (), (sku, quantity))
+
+struct Moved {
+    int left{0};
+    static constexpr EventType event{"lock_order.moved", 1};
+};
+BOOST_DESCRIBE_STRUCT(Moved, (), (left))
+
+TEST_CASE(
+    "commits of two tables whose states share their streams do not deadlock, whichever way they cross",
+    "[postgres][lock_order]")
+{
+    PostgresServer const server{{"deadlock_timeout=60s"}};
+    auto const pool = fresh_pool(server);
+    postgres::EventRepository const log{pool};
+    log.create_schema().value();
+    postgres::StateRepository<Stock> const stock{pool, {.events = log}};
+    auto const table = pool.options().name_space + "_parts";
+    server.command(
+        "CREATE TABLE " + table +
+        " (sku text PRIMARY KEY, quantity int NOT NULL, version bigint NOT NULL DEFAULT 1)");
+    postgres::StateRepository<Part> const parts{pool, {.table = table, .key = "sku", .events = log}};
+    for (auto const* key : {"x", "y"}) {
+        stock.insert({key, 1000}).value();
+        parts.insert({key, 1000}).value();
+    }
+    auto const move = [](Stock& s, Part& p, Recorder& record) {
+        record(Moved{--s.quantity});
+        record(Moved{--p.quantity}, 1);
+    };
+    std::mutex mutex;
+    std::set<std::string> refused;
+    auto const run = [&](auto const& policy) {
+        TransactionService const service{policy, JointRepository{stock, parts}};
+        run_threads(2, [&](std::size_t i) {
+            auto const* const one = i == 0 ? "x" : "y";
+            auto const* const other = i == 0 ? "y" : "x";
+            for (int n = 0; n < 100; ++n) {
+                auto const moved = service.try_do_in_transaction(
+                    keys(in(stock, one), in(parts, other)), move, {.deadline = 20s});
+                std::lock_guard lock(mutex);
+                if (!moved)
+                    refused.insert(moved.message());
+                if (!refused.empty())
+                    return;
+            }
+        });
+    };
+    run(PessimisticRowLock{.max_attempts = 1});
+    run(OptimisticVersioning{.max_attempts = 1});
+    CHECK(refused == std::set<std::string>{});
+    for (auto const* key : {"x", "y"}) {
+        CHECK(stock.load(key).value().value.quantity == 800);
+    }
+    CHECK(server.command("SELECT count(*) FROM " + pool.options().name_space + "_event") == "800");
 }
 
 }  // namespace postgres_lock_order_test

@@ -12,11 +12,14 @@
 #include <interlock/core/event.hpp>
 #include <interlock/core/outcome.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <vector>
 
 namespace interlock {
 inline namespace v0 {
@@ -83,6 +86,34 @@ public:
 
 protected:
     EventSink() = default;
+};
+
+/// The locks of the streams that a commit appends to, in the one order in which every transaction takes them.
+/// They come behind all rows of all its tables, since whoever waits for a row holds no stream then. Logs and
+/// streams must outlive it.
+class StreamLocks {
+public:
+    void add(EventSink const& log, std::string const& stream)
+    {
+        locks_.push_back({log.lock_number(stream), &log, &stream});
+    }
+    void add_to(Batch& batch)
+    {
+        std::sort(locks_.begin(), locks_.end(), [](Lock const& a, Lock const& b) {
+            return std::tie(a.number, *a.stream, a.log->name()) <
+                   std::tie(b.number, *b.stream, b.log->name());
+        });
+        for (auto const& lock : locks_)
+            lock.log->add_lock(batch, *lock.stream);
+    }
+
+private:
+    struct Lock {
+        std::int64_t number;
+        EventSink const* log;
+        std::string const* stream;
+    };
+    std::vector<Lock> locks_;
 };
 
 }  // namespace detail

@@ -140,6 +140,7 @@ private:
         std::size_t records{0};            // how many of them, the first ones, are of a request's record
         std::size_t found{0};              // the operation's record
         std::vector<Asked> asked;          // the changes that have a statement, in the order of their keys
+        bool events_later{false};          // they come behind the changes of other tables, too
         std::size_t events{0};             // where the statements of events begin
         std::size_t behind_events{0};
     };
@@ -182,6 +183,9 @@ private:
     // Runs statements that only read, in the transaction if it has begun.
     Outcome<std::vector<Reply>> ask_before(Batch const& batch, TimePoint until);
     Outcome<CommitResult> do_commit_tables(
+        std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until);
+    // The events of all tables and COMMIT.
+    Outcome<CommitResult> end_tables(
         std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until);
     // The failure of an error of statements that append events.
     Outcome<CommitResult> events_refused(

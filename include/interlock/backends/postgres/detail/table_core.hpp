@@ -310,8 +310,8 @@ public:
     Outcome<void> prepare_events(KnownTable const& known, std::span<RowChange> changes, Ask ask) const;
     /// Adds the statements that append the events of a change, behind the change itself.
     void add_events(Batch& batch, RowChange const& change) const;
-    /// Adds those that take the locks of the streams of several changes, in one order for all transactions.
-    void add_stream_locks(Batch& batch, std::span<RowChange const> changes) const;
+    /// Adds the streams that several changes append to.
+    void add_streams(StreamLocks& locks, std::span<RowChange const> changes) const;
     /// Tells those who read the log, once the commit was made.
     void announce(std::span<RowChange const> changes) const noexcept;
 

@@ -436,9 +436,13 @@ Outcome<void> RowTransactionCore<R>::add_steps(
         if (auto added = add_step(steps, changes[i], i, careful); !added)
             return added;
     steps.events = batch.size();
-    store_->add_stream_locks(batch, changes);
-    for (auto const i : order)
-        store_->add_events(batch, changes[i]);
+    if (!steps.events_later) {
+        StreamLocks streams;
+        store_->add_streams(streams, changes);
+        streams.add_to(batch);
+        for (auto const i : order)
+            store_->add_events(batch, changes[i]);
+    }
     steps.behind_events = batch.size();
     if (operation != nullptr) {  // last, so that its number is drawn while the rows are locked
         Params params;

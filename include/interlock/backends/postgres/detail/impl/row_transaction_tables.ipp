@@ -103,6 +103,7 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit_tables(
             *known_, parts[i].changes, [&](Batch const& batch) { return ask_before(batch, until); });
         if (!prepared)
             return prepared.failure();
+        steps[i].events_later = true;
         if (begun_)  // what the first one's settings are to the first table, these are to this one
             store_->add_settings(*known_, before_commit_);
         if (auto added = add_steps(steps[i], parts[i].changes, recorded, false); !added)
@@ -122,21 +123,49 @@ Outcome<CommitResult> RowTransactionCore<R>::do_commit_tables(
             return **std::move(before);
         begun_ = true;
     }
-    Batch last;
-    last.add(store_->commit);
-    auto done = Base::commit(last, until);
-    if (!done)
-        return std::move(done).failure();
-    if (done->error) {
-        end();
-        return error_refused(*done->error, parts.back().changes, operation, until);
-    }
+    auto ended = end_tables(parts, operation, until);
+    if (!ended)
+        return ended;
     for (std::size_t i = 0; i < parts.size(); ++i)
         for (auto const& asked : steps[i].asked)
             parts[i].store->set_stored(
                 *parts[i].known, replies[i][asked.at.change],
                 asked.again ? &replies[i][*asked.again] : nullptr, parts[i].changes[asked.change]);
-    return Outcome<CommitResult>{std::in_place};
+    return ended;
+}
+
+template <class R>
+Outcome<CommitResult> RowTransactionCore<R>::end_tables(
+    std::span<JointRows<R> const> parts, OperationCommit const* operation, TimePoint until)
+{
+    // One stream may have states of several tables.
+    StreamLocks streams;
+    for (auto const& part : parts)
+        part.store->add_streams(streams, part.changes);
+    Batch last;
+    streams.add_to(last);
+    std::vector<std::size_t> behind(parts.size(), 0);  // where the events of each end; 0: it has none
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        auto const before = last.size();
+        for (auto const& change : parts[i].changes)
+            parts[i].store->add_events(last, change);
+        behind[i] = last.size() > before ? last.size() : 0;
+    }
+    last.add(store_->commit);
+    auto done = Base::commit(last, until);
+    if (!done)
+        return std::move(done).failure();
+    if (!done->error)
+        return Outcome<CommitResult>{std::in_place};
+    end();
+    for (std::size_t i = 0; i < parts.size(); ++i)
+        if (done->error->step < behind[i])
+            return parts[0].store->or_duplicate(
+                in_table(
+                    parts[i].store->options.events.get()->append_failed(*done->error, Access::write),
+                    parts[i]),
+                operation, Deadline{until});
+    return error_refused(*done->error, parts.back().changes, operation, until);
 }
 
 }  // namespace detail

@@ -103,16 +103,11 @@ void TableCore<R>::add_events(Batch& batch, RowChange const& change) const
 }
 
 template <class R>
-void TableCore<R>::add_stream_locks(Batch& batch, std::span<RowChange const> changes) const
+void TableCore<R>::add_streams(StreamLocks& locks, std::span<RowChange const> changes) const
 {
-    auto const* const log = options.events.get();
-    std::vector<std::pair<std::int64_t, std::string const*>> streams;
     for (auto const& change : changes)
         if (!change.events.empty())
-            streams.emplace_back(log->lock_number(change.stream), &change.stream);
-    std::sort(streams.begin(), streams.end());
-    for (auto const& [number, stream] : streams)
-        log->add_lock(batch, *stream);
+            locks.add(*options.events.get(), change.stream);
 }
 
 template <class R>
