@@ -97,7 +97,6 @@ class LeaseTransaction final : public LossSource {
     using Lock = typename Session::lock_type;
     using Rows = RowsOfLeases<R, N>;
     static constexpr bool fenced = Session::fenced;
-    static constexpr bool records = OperationRepository<R>;
     static constexpr bool values = uses_values(Shape);
     static constexpr bool shows_locks = takes_locks(Shape);
     using Ticket = typename std::conditional_t<
@@ -230,8 +229,7 @@ public:
     {
         PerKey<Change<T>, N> changes{keys_.size()};
         if (!committing_.under_way()) {
-            // Law P6: looked at once more before anything is sent. The fence decides what this check cannot
-            // see.
+            // Law P6: once more before anything is sent. What this cannot see, the fence decides.
             if (lost())
                 return Errc::lock_lost;
             releasing_ = false;
@@ -243,7 +241,7 @@ public:
         if constexpr (Rows::possible)
             if (rows_.locked())
                 return committed(rows_.commit(std::span<Change<T>>{changes}, operation, deadline()));
-        if constexpr (fenced || records) {
+        if constexpr (fenced || OperationRepository<R>) {
             auto asked = committing_.ask(
                 session_.repository(), waiter, verb::Commit<T>{changes, operation}, deadline());
             if (!asked)
@@ -396,26 +394,24 @@ private:
     /// What is to be written, and whether the locks go with it. False: there is nothing to write.
     bool gather(PerKey<Change<T>, N>& changes, OperationCommit const* operation)
     {
-        if constexpr (!fenced) {  // the operation's record alone
-            for (std::size_t i = 0; i < keys_.size(); ++i)
-                changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard};
-            return records && operation != nullptr;
-        }
         // One state that was only read is what it was; several must be shown to be one moment's.
         bool nothing = operation == nullptr && !cached_ && (N == 1 || !values);
+        if (!fenced && (nothing || !OperationRepository<R>))
+            return false;
         RecordedEvents<Shape> const recorded{context_, session_.repository().runtime()};
         for (std::size_t i = 0; i < keys_.size(); ++i) {
             if constexpr (values)
                 changes[i] = slot(i).change(keys_[i], &fence(i));
             else
-                changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard, .fence = &fence(i)};
+                changes[i] = {
+                    .key = &keys_[i], .kind = ChangeKind::guard, .fence = fenced ? &fence(i) : nullptr};
             changes[i].events = recorded.of(i);
             nothing = nothing && changes[i].kind != ChangeKind::write;
         }
         if (nothing && !has_recorded<Shape>(context_))
             return false;
         // Fused: nobody waits here, so the record goes in the same step as the write.
-        releasing_ = N == 1 && !table().contended(*holds_[0]);
+        releasing_ = fenced && N == 1 && !table().contended(*holds_[0]);
         changes[0].release = releasing_;
         if constexpr (N == 1 && values)
             if (!releasing_) {  // the state is left to the next holder

@@ -484,8 +484,7 @@ private:
     }
 
     /// Several states, loaded one after the other, or one that was handed on: the operation may have thrown
-    /// about a picture that was never true. Without an answer of the store that is not known, and the
-    /// exception is no result; a rejection would be kept for good.
+    /// about a picture that was never true. Without an answer nobody knows: the exception is no result.
     Action verified()
     {
         if (this->code_ == Errc::ok)

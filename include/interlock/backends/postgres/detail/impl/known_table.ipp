@@ -565,8 +565,15 @@ INTERLOCK_DECL std::string spelled_key(
     return table.record_key.empty() ? std::string(bytes) : out;
 }
 
-/// See `Table::other_types`. A comparison of arrays takes none but those of one type: all that compares single
-/// values converts them.
+[[gnu::cold]] INTERLOCK_DECL std::string Table::with_types(std::string const& expression) const
+{
+    if (other_types.empty())
+        return expression;
+    return joined_text({"CASE WHEN false AND (", other_types, ") THEN NULL ELSE ", expression, " END"});
+}
+
+/// See `Table::other_types`. Arrays are compared with those of their own type only; single values are
+/// converted.
 [[gnu::cold]] INTERLOCK_DECL std::string other_types(Table const& table, TableFacts const& facts)
 {
     std::string out;

@@ -66,13 +66,6 @@ INTERLOCK_DECL std::string KeyFit::value(std::string_view parameter) const
          narrow, " END"});
 }
 
-[[gnu::cold]] INTERLOCK_DECL std::string Table::with_types(std::string const& expression) const
-{
-    if (other_types.empty())
-        return expression;
-    return joined_text({"CASE WHEN false AND (", other_types, ") THEN NULL ELSE ", expression, " END"});
-}
-
 /// An expression that fails with 22001 once it is evaluated. `value` is what the planner does not know
 /// before, so that it cannot evaluate it early.
 [[gnu::cold]] INTERLOCK_DECL std::string failing_number(std::string_view value)
