@@ -61,8 +61,8 @@ struct SubscriptionView {
             text += '|' + name + (p.record.resume ? 'r' : '-') + (p.reading ? 'r' : '-') +
                     (p.running ? 'r' : '-') + (p.covered ? 'c' : '-');
             for (std::int64_t const n :
-                 {p.record.number, p.skipped_to, p.as_of, std::int64_t{p.tries}, std::int64_t{p.failures},
-                  static_cast<std::int64_t>(p.events.size())})
+                 {p.record.number, p.record.attempts, p.skipped_to, p.as_of, std::int64_t{p.tries},
+                  std::int64_t{p.failures}, static_cast<std::int64_t>(p.events.size())})
                 add(n);
             until(p.not_before);
         }
@@ -114,6 +114,7 @@ using interlock::detail::SubscriptionMachine;
 using interlock::detail::SubscriptionTerms;
 using interlock::detail::SubscriptionView;
 using Kind = SubscriptionMachine::Action::Kind;
+using Notice = interlock::detail::SubscriptionNotice::Kind;
 
 constexpr std::uint64_t late = ~std::uint64_t{0};  // the longest delay of each backoff
 constexpr std::size_t side_by_side = 2;
@@ -174,8 +175,10 @@ struct World {
     Holder holder{Holder::nobody};
     std::vector<Pending> pending{};
     int lost_leases{0};
-    int asked{0};   // how often somebody asked for a parked stream
-    int failed{0};  // attempts and store calls
+    int asked{0};    // how often somebody asked for a parked stream
+    int resumed{0};  // how many streams a reader that runs was asked for
+    int heard{0};    // how many of those it says it has heard of
+    int failed{0};   // attempts and store calls
     int handed_over{0};
     bool ended{false};
 
@@ -185,12 +188,13 @@ struct World {
         for (auto const position : handled)
             text += std::to_string(position) + ',';
         text += '#' + std::to_string(last) + (ended ? 'e' : '-') + std::to_string(static_cast<int>(holder)) +
-                std::to_string(lost_leases) + std::to_string(asked) + std::to_string(failed) +
-                std::to_string(handed_over) + '#';
+                std::to_string(lost_leases) + std::to_string(asked) + std::to_string(resumed) +
+                std::to_string(heard) + std::to_string(failed) + std::to_string(handed_over) + '#';
         if (stored) {
             text += std::to_string(stored->version) + '@' + std::to_string(stored->value.position);
             for (auto const& parked : stored->value.parked)
-                text += parked.stream + std::to_string(parked.number) + (parked.resume ? 'r' : '-');
+                text += parked.stream + std::to_string(parked.number) + '/' +
+                        std::to_string(parked.attempts) + (parked.resume ? 'r' : '-');
         }
         for (auto const& p : pending)
             text += '#' + p.text();
@@ -260,11 +264,8 @@ public:
             if (world.holder == Holder::other)
                 world.holder = Holder::nobody;
             if (world.stored)
-                for (auto& parked : world.stored->value.parked)
-                    if (!parked.resume) {
-                        parked.resume = true;
-                        world.stored->version = ++world.versions;
-                    }
+                if (resume(world))
+                    world.stored->version = ++world.versions;
             if (!world.pending.empty()) {
                 auto const first = world.pending.front();
                 world.pending.erase(world.pending.begin());
@@ -303,7 +304,9 @@ private:
             if (i >= 50)
                 return;
             auto action = world.machine.next(world.now, world.machine.running() < side_by_side);
-            static_cast<void>(world.machine.take_notices());
+            for (auto const& notice : world.machine.take_notices())
+                world.heard += notice.kind == Notice::resumed ? 1 : 0;
+            expect(world.heard <= world.resumed, "a stream goes on that nobody has asked for");
             if (action.kind == Kind::end) {
                 expect(world.pending.empty(), "it ended, and something is under way");
                 ++ends;
@@ -388,13 +391,20 @@ private:
         }
     }
 
+    static bool resume(World& w)
+    {
+        auto const before = w.resumed;
+        for (auto& parked : w.stored->value.parked)
+            w.resumed += std::exchange(parked.resume, true) ? 0 : 1;
+        return w.resumed > before;
+    }
+
     // Somebody asks for the parked streams, or moves the cursor to the beginning.
     void ask(World const& world)
     {
         World w = world;
         ++w.asked;
-        for (auto& parked : w.stored->value.parked)
-            parked.resume = true;
+        resume(w);
         w.stored->version = ++w.versions;
         meet(std::move(w));
         if (world.handled.size() < 3)
@@ -558,4 +568,22 @@ TEST_CASE("A subscription keeps its laws in every order of events", "[interleavi
     CHECK(explorer.parked_cursors > 100);
     CHECK(explorer.refused_writes > 100);
     CHECK(explorer.handed_over > 20);
+}
+
+TEST_CASE("A subscription resumes a stream once for each request", "[interleaving][subscription]")
+{
+    using namespace subscription;
+    Explorer explorer;
+    World world;  // a is parked with its first event, and somebody has asked for it
+    world.last = 2;
+    world.handled = {2};
+    world.versions = 1;
+    world.stored = Versioned<Cursor>{Cursor{"c/0", 2, 1, {Parked{"a", 1, 1, 2, "no", true}}, {}}, 1};
+    explorer.meet(std::move(world));
+    explorer.worlds.explore(60, 25'000, [&](World const& w) { explorer.step(w); });
+    INFO(explorer.first_problem);
+    CHECK(explorer.problems == 0);
+    CHECK(explorer.worlds.count() > 10'000);
+    CHECK(explorer.parked_cursors > 100);
+    CHECK(explorer.refused_writes > 100);
 }

@@ -502,6 +502,133 @@ TEST_CASE("A log that was not told of a consumer is told again", "[patterns][sub
     }
 }
 
+TEST_CASE(
+    "A stream that was resumed, and whose event fails again, waits for somebody to ask once more",
+    "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    using Action = il::detail::SubscriptionMachine::Action;
+    using il::detail::Attempt;
+    il::detail::SubscriptionTerms terms;
+    terms.id = "shipping/0";
+    terms.attempts = 1;
+    terms.look_every = 1s;
+    terms.poll_least = terms.poll_most = terms.note_every = 1h;
+    terms.trouble = {.initial = 1ms, .cap = 1ms, .immediate = 0};
+    il::detail::SubscriptionMachine machine{terms};
+    il::TimePoint now{1h};
+    // As `resume` has stored it.
+    auto const parked = [](std::int64_t attempts, bool resume) {
+        return il::Cursor{"shipping/0", 5, 1, {il::Parked{"sku-0", 5, 5, attempts, "no", resume}}, {}};
+    };
+    auto stored = il::Versioned<il::Cursor>{parked(1, true), 7};
+    il::Event event;
+    event.stream = il::Key{"sku-0"};
+    event.number = event.position = 5;
+    int deliveries = 0;
+    // Does what is to be done, until there is something to write, or nothing.
+    auto const next = [&] {
+        for (;;) {
+            auto action = machine.next(now, true);
+            switch (action.kind) {
+            case Action::Kind::acquire: machine.acquired(std::optional{stored}, now, 0); break;
+            case Action::Kind::look: machine.looked(std::optional{stored}, now, 0); break;
+            case Action::Kind::note: machine.noted(il::success()); break;
+            case Action::Kind::read: machine.read(il::EventPage{.events = {}, .next = 5}, now, 0); break;
+            case Action::Kind::read_stream:
+                machine.read_stream(action.stream, std::vector{event}, now, 0);
+                break;
+            case Action::Kind::deliver:
+                ++deliveries;
+                now += 2s;  // by then it is time to look what others have asked for
+                machine.handled(action.ticket, Attempt::failed(il::Errc::not_found, "no"), now, 0);
+                break;
+            default: return action;
+            }
+            REQUIRE(deliveries < 10);
+        }
+    };
+    auto action = next();
+    REQUIRE(action.kind == Action::Kind::write);
+    CHECK(action.cursor == parked(2, false));
+    CHECK(deliveries == 1);
+    SECTION("once that it waits is stored") {}
+    SECTION("also when that could not be stored at first")
+    {
+        SECTION("since the store is away")
+        {
+            machine.written(il::Errc::unavailable, now, 0);
+        }
+        SECTION("or it is not known whether it was")
+        {
+            machine.written(il::Failure::unknown(il::Errc::unavailable), now, 0);
+        }
+        SECTION("or somebody has asked once more before")
+        {
+            ++stored.version;
+            machine.written(il::Errc::version_conflict, now, 0);
+        }
+        now += 1s;
+        action = next();
+        REQUIRE(action.kind == Action::Kind::write);
+        CHECK(action.cursor == parked(2, false));
+        CHECK(action.version == stored.version);
+    }
+    SECTION("and it turns out that it was stored, and that somebody has asked since")
+    {
+        machine.written(il::Failure::unknown(il::Errc::unavailable), now, 0);
+        stored = {parked(2, true), stored.version + 2};
+        now += 1s;
+        action = next();
+        REQUIRE(action.kind == Action::Kind::write);
+        CHECK(action.cursor == parked(2, true));
+        stored = {action.cursor, stored.version + 1};
+        machine.written(stored.version, now, 0);
+        action = next();
+        REQUIRE(action.kind == Action::Kind::write);
+        CHECK(action.cursor == parked(3, false));
+        CHECK(std::exchange(deliveries, 1) == 2);
+    }
+    // From here on it is stored; somebody asks in another process.
+    stored = {action.cursor, stored.version + 1};
+    machine.written(stored.version, now, 0);
+    now += 5s;
+    CHECK(next().kind == Action::Kind::wait);
+    CHECK(deliveries == 1);
+    stored.value.parked.at(0).resume = true;
+    ++stored.version;
+    now += 5s;
+    CHECK(next().kind == Action::Kind::write);
+    CHECK(deliveries == 2);
+}
+
+TEST_CASE("A stream is tried once for each time that it is resumed", "[patterns][subscription]")
+{
+    using namespace subscription_trouble_test;
+    Fixture f;
+    f.sell(3);
+    il::Subscription const shipping{f.events, f.cursors, "shipping", quick};
+    std::atomic<int> attempts{0};
+    auto const fails = [&](il::Event const&) -> il::Outcome<void> {
+        if (++attempts == 6)
+            std::this_thread::sleep_for(1100ms);  // by then it is time to look what others have asked for
+        return il::Errc::not_found;
+    };
+    Runner running{shipping, fails};
+    CHECK(eventually([&] { return f.cursor().parked.size() == 1; }));
+    CHECK(attempts == 3);
+    for (int request = 2; request <= 3; ++request) {
+        // As another process does.
+        CHECK(il::Subscription{f.events, f.cursors, "shipping", quick}.resume("sku-0"));
+        CHECK(eventually([&] {
+            auto const parked = f.cursor().parked;
+            return !parked.empty() && !parked[0].resume && parked[0].attempts == 3 * request;
+        }));
+        CHECK(attempts == 3 * request);
+    }
+    CHECK(running.end());
+}
+
 TEST_CASE("A thread that is cancelled in a handler holds nobody up", "[patterns][subscription][unwinding]")
 {
     using namespace subscription_trouble_test;

@@ -358,6 +358,10 @@ inline void SubscriptionMachine::go_on_with(ParkedStream& stream, Parked const& 
 {
     if (asked.number < stream.record.number)
         return;
+    // The event has failed again since: the stream waits with it, which is not stored yet. What is found is
+    // the request by which it went on.
+    if (asked.number == stream.record.number && asked.attempts < stream.record.attempts)
+        return;
     if (stream.record.resume) {
         if (asked.number > stream.record.number)
             give_up(stream, asked.number);
