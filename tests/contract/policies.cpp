@@ -2,6 +2,7 @@
 
 // What every policy promises, on every backend, by the blocking and by the asynchronous calls.
 
+#include <interlock/core/codec/json_state_traits.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/idempotency_keys.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
@@ -10,23 +11,81 @@
 
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/describe/class.hpp>
 
 #include "contract/backends.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
+#include <limits>
 #include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#ifdef INTERLOCK_TESTS_CONTRACT_EVENTS
+namespace contract {
+
+/// Stored as JSON, which has no NaN, and no text that is not UTF-8.
+struct Measured {
+    std::string id;
+    double value{0};
+    std::string note{};
+};
+BOOST_DESCRIBE_STRUCT(Measured, (), (id, value, note))
+/// The same of a state that may be copied as bytes.
+struct MeasuredPlainly {
+    std::int64_t id{0};
+    double value{0};
+};
+BOOST_DESCRIBE_STRUCT(MeasuredPlainly, (), (id, value))
+/// Whose author throws no `std::exception`.
+struct Refusing {
+    std::string id;
+    double value{0};
+};
+
+}  // namespace contract
+
+template <>
+struct interlock::StateTraits<contract::Measured> : interlock::JsonStateTraits<contract::Measured> {};
+template <>
+struct interlock::StateTraits<contract::MeasuredPlainly>
+    : interlock::JsonStateTraits<contract::MeasuredPlainly> {};
+template <>
+struct interlock::StateTraits<contract::Refusing> {
+    using Refusing = contract::Refusing;
+    using key_type = std::string;
+    static std::string const& key(Refusing const& state) { return state.id; }
+    static void encode(Refusing const& state, std::string& out)
+    {
+        static_cast<void>(encoded_size(state));
+        out += state.id + '=' + std::to_string(state.value);
+    }
+    static std::optional<Refusing> decode(std::string_view bytes)
+    {
+        auto const at = bytes.find('=');
+        return Refusing{std::string{bytes.substr(0, at)}, std::stod(std::string{bytes.substr(at + 1)})};
+    }
+    static std::size_t encoded_size(Refusing const& state)
+    {
+        if (state.value != state.value)
+            throw 1;
+        return state.id.size() + 1 + std::to_string(state.value).size();
+    }
+};
+#endif
 
 namespace contract {
 namespace {
@@ -238,6 +297,55 @@ TEMPLATE_LIST_TEST_CASE("a call ends by its deadline while the key is in use", "
     }
     CHECK(service.do_in_transaction("x", [](Stock& s) { return s.quantity; }) == 1);
 }
+
+#ifdef INTERLOCK_TESTS_CONTRACT_EVENTS
+
+constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
+
+/// `spoil` makes a state of which nothing can be stored. Calls that do it change nothing, whichever they are.
+template <class Repository, class State, class F>
+void refuses_without_a_trace(Repository const& states, State const& good, F spoil)
+{
+    auto const key = make_key<State, typename Repository::key_type>(good);
+    auto bad = good;
+    spoil(bad);
+    CHECK(states.insert(bad).errc() == Errc::invalid_argument);
+    CHECK(states.load(key).errc() == Errc::not_found);
+    auto const version = states.insert(good).value();
+    CHECK(states.compare_and_set(key, version, bad).errc() == Errc::invalid_argument);
+    std::array changes{Change<State>{.key = &key, .version = version, .value = &bad}};
+    CHECK(states.commit(changes, nullptr, Deadline{}).errc() == Errc::invalid_argument);
+    auto const operation = [&](State& state) {
+        spoil(state);
+        return 1;
+    };
+    auto const check = [&](auto const& service) {
+        CHECK(service.try_do_in_transaction(key, operation).errc() == Errc::invalid_argument);
+        CHECK(run_async(service, key, operation).errc() == Errc::invalid_argument);
+        OperationId const id{"spoils"};
+        CHECK(service.try_do_in_transaction(id, key, operation).errc() == Errc::invalid_argument);
+    };
+    check(TransactionService{OptimisticVersioning{}, states});
+    check(TransactionService{SetNxLock{}, states});
+    if constexpr (RowLockingRepository<Repository>)
+        check(TransactionService{PessimisticRowLock{}, states});
+    auto const now = states.load(key).value();
+    CHECK(now.version == version);
+    CHECK(now.value.value == good.value);
+}
+
+TEST_CASE("a value that has no stored form is refused, and nothing is stored", "[contract][policies]")
+{
+    std::tuple_element_t<1, EventBackends> const backend;
+    auto const no_value = [](auto& state) { state.value = no_number; };
+    refuses_without_a_trace(backend.template states<Measured>(), Measured{"x", 1}, no_value);
+    refuses_without_a_trace(
+        backend.template states<Measured>(), Measured{"y", 1}, [](Measured& state) { state.note = "\xff"; });
+    refuses_without_a_trace(backend.template states<MeasuredPlainly>(), MeasuredPlainly{7, 1}, no_value);
+    refuses_without_a_trace(backend.template states<Refusing>(), Refusing{"z", 1}, no_value);
+}
+
+#endif
 
 }  // namespace
 }  // namespace contract

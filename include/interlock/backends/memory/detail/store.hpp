@@ -56,16 +56,18 @@ public:
     using typename Base::Node;
     using typename Base::Shard;
 
-    /// Refuses a value that is larger than the options allow. The size of a trivially copyable type is its
-    /// own bound.
+    /// Refuses a value that is larger than the options allow, or has no stored form, so that other stores
+    /// would refuse it. The size of a trivially copyable type is its own bound.
     Outcome<void> check_value(T const& value) const
     {
         if constexpr (requires { StateTraits<T>::encoded_size(value); }) {
-            if constexpr (!std::is_trivially_copyable_v<T>) {
-                auto const size = StateTraits<T>::encoded_size(value);
-                if (size > options_.max_value_bytes)
+            if constexpr (!std::is_trivially_copyable_v<T> || !interlock::detail::has_own_size<T>()) {
+                auto const size = interlock::detail::encoded_size_of(value);
+                if (!size)
+                    return size.failure();
+                if (*size > options_.max_value_bytes)
                     return Failure{
-                        Errc::invalid_argument, "value has " + std::to_string(size) +
+                        Errc::invalid_argument, "value has " + std::to_string(*size) +
                                                     " bytes, the limit is " +
                                                     std::to_string(options_.max_value_bytes)};
             }

@@ -197,9 +197,13 @@ public:
         KnownTable const& known, Params& params, RowChange const& change, std::string& written) const override
     {
         auto const& value = *static_cast<T const*>(change.value);
-        if constexpr (requires { StateTraits<T>::encoded_size(value); })
-            if (auto fits = this->check_size(StateTraits<T>::encoded_size(value)); !fits)
+        if constexpr (requires { StateTraits<T>::encoded_size(value); }) {
+            auto const size = interlock::detail::encoded_size_of(value);
+            if (!size && !this->mapped)  // the columns need no stored form
+                return size.failure();
+            if (auto fits = this->check_size(size ? *size : 0); !fits)
                 return fits;
+        }
         if (this->mapped)
             return add_columns(known.table, params, change, written);
         if constexpr (StorableState<T>) {

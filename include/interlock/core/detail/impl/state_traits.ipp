@@ -41,13 +41,13 @@ bool surely_equal(T const& a, T const& b);
 template <class T>
 constexpr bool can_compare() noexcept;
 
-/// Appends the stored form of `value`. Returns nothing, or the reason why there is no stored form: `encode`
-/// threw.
-template <class T>
-std::optional<Failure> encode_state(T const& value, std::string& out)
+/// Calls `encodes`, a function of `StateTraits` that makes a stored form. Returns nothing, or the reason why
+/// there is no stored form: the function threw.
+template <class F>
+std::optional<Failure> unless_it_throws(F encodes)
 {
     try {
-        StateTraits<T>::encode(value, out);
+        encodes();
         return std::nullopt;
     } catch (std::bad_alloc const&) {
         throw;
@@ -61,6 +61,23 @@ std::optional<Failure> encode_state(T const& value, std::string& out)
     }
 }
 
+/// Appends the stored form of `value`. Returns nothing, or the reason why there is no stored form.
+template <class T>
+std::optional<Failure> encode_state(T const& value, std::string& out)
+{
+    return unless_it_throws([&] { StateTraits<T>::encode(value, out); });
+}
+
+/// How many bytes that would be, or the reason.
+template <class T>
+Outcome<std::size_t> encoded_size_of(T const& value)
+{
+    std::size_t size = 0;
+    if (auto failure = unless_it_throws([&] { size = StateTraits<T>::encoded_size(value); }))
+        return *std::move(failure);
+    return size;
+}
+
 /// Whether a `T` is stored in the library's own form, which tells what does not fit, and may grow.
 template <class T>
 constexpr bool has_own_form() noexcept
@@ -72,6 +89,16 @@ constexpr bool has_own_form() noexcept
                       })
             return has_struct<T>() && &DefaultStateTraits<T>::decode == &StateTraits<T>::decode &&
                    &DefaultStateTraits<T>::encode == &StateTraits<T>::encode;
+    return false;
+}
+
+/// Whether every `T` has a stored form, whose size the library's own function tells.
+template <class T>
+constexpr bool has_own_size() noexcept
+{
+    if constexpr (codable<T>())
+        if constexpr (requires { &DefaultStateTraits<T>::encoded_size == &StateTraits<T>::encoded_size; })
+            return &DefaultStateTraits<T>::encoded_size == &StateTraits<T>::encoded_size;
     return false;
 }
 
@@ -292,8 +319,11 @@ std::optional<Failure> encode_state_over(std::string_view stored, T const& value
         Reading reading;
         if (stored.empty())
             return encode_state(value, out);
-        if (StateTraits<T>::encode_over(stored, value, out, reading))
-            return std::nullopt;
+        bool written = false;
+        auto failure =
+            unless_it_throws([&] { written = StateTraits<T>::encode_over(stored, value, out, reading); });
+        if (failure || written)
+            return failure;
         return Failure{Errc::invalid_argument, reading.text("the value cannot be written")};
     } else {
         return encode_state(value, out);
