@@ -3,7 +3,8 @@
 // Shows: POST /reservations of an inventory service. The inventory's row is locked and gets a new version,
 // the reservation and the order are rows of the user's own tables, and the event ORDER_CREATED says so: all
 // of it is one transaction, once for each request, however often the request comes.
-// Needs: a PostgreSQL server, 15 or later, whose URL is the argument; it makes its tables in a schema, shop.
+// Needs: a PostgreSQL server, 15 or later, whose URL is the argument; it drops the schema
+// interlock_shop, and makes its tables in a new one of that name.
 // Run with: inventory_postgres postgresql://localhost/test
 
 #include <interlock/backends/postgres/event_repository.hpp>
@@ -19,7 +20,7 @@
 
 namespace il = interlock;
 
-struct Inventory {  // a row of shop.inventory
+struct Inventory {  // a row of interlock_shop.inventory
     std::int64_t product{0};
     int available{0};
     std::int64_t version{0};
@@ -37,11 +38,13 @@ BOOST_DESCRIBE_STRUCT(OrderCreated, (), (id, product, quantity))
 struct SoldOut {};
 
 constexpr std::string_view ddl[] = {
-    "DROP SCHEMA IF EXISTS shop CASCADE", "CREATE SCHEMA shop",
-    "CREATE TABLE shop.inventory (product bigint PRIMARY KEY, available int NOT NULL, version bigint)",
-    "CREATE TABLE shop.orders (id bigserial PRIMARY KEY, product bigint NOT NULL, quantity int NOT NULL)",
-    "CREATE TABLE shop.reservations (order_id bigint PRIMARY KEY REFERENCES shop.orders,"
-    " product bigint NOT NULL REFERENCES shop.inventory, quantity int NOT NULL)"};
+    "DROP SCHEMA IF EXISTS interlock_shop CASCADE", "CREATE SCHEMA interlock_shop",
+    "CREATE TABLE interlock_shop.inventory"
+    " (product bigint PRIMARY KEY, available int NOT NULL, version bigint)",
+    "CREATE TABLE interlock_shop.orders"
+    " (id bigserial PRIMARY KEY, product bigint NOT NULL, quantity int NOT NULL)",
+    "CREATE TABLE interlock_shop.reservations (order_id bigint PRIMARY KEY REFERENCES interlock_shop.orders,"
+    " product bigint NOT NULL REFERENCES interlock_shop.inventory, quantity int NOT NULL)"};
 
 using Inventories = il::postgres::StateRepository<Inventory>;
 using Service = il::TransactionService<Inventory, il::PessimisticRowLock, Inventories>;
@@ -51,9 +54,10 @@ using Service = il::TransactionService<Inventory, il::PessimisticRowLock, Invent
 std::int64_t reserve(Service const& service, il::OperationId const& request, int product, int quantity)
 {
     auto const operation = [&](Inventory& inventory, il::postgres::Transaction& tx, il::Recorder& record) {
-        auto const insert = "INSERT INTO shop.orders (product, quantity) VALUES ($1, $2) RETURNING id";
+        auto const insert =
+            "INSERT INTO interlock_shop.orders (product, quantity) VALUES ($1, $2) RETURNING id";
         auto const order = tx.exec(insert, product, quantity).value<std::int64_t>();
-        tx.exec("INSERT INTO shop.reservations VALUES ($1, $2, $3)", order, product, quantity);
+        tx.exec("INSERT INTO interlock_shop.reservations VALUES ($1, $2, $3)", order, product, quantity);
         record(OrderCreated{order, product, quantity});
         inventory.available -= quantity;
         if (inventory.available < 0)
@@ -73,9 +77,10 @@ int main(int argc, char** argv)
     il::postgres::Pool const pool{argv[1]};
     il::postgres::create_schema(pool).value();  // the library's own tables, for the operation ids
     il::postgres::run_script(pool, ddl).value();
-    il::postgres::EventRepository const events{pool, {.table = "shop.events"}};
+    il::postgres::EventRepository const events{pool, {.table = "interlock_shop.events"}};
     events.create_schema().value();
-    Inventories const inventory{pool, {.table = "shop.inventory", .key = "product", .events = events}};
+    Inventories const inventory{
+        pool, {.table = "interlock_shop.inventory", .key = "product", .events = events}};
     Service const service{il::PessimisticRowLock{}, inventory};
     inventory.insert({.product = 1, .available = 5}).value();
 
@@ -87,7 +92,9 @@ int main(int argc, char** argv)
     } catch (SoldOut) {
         fmt::print("sold out\n");
     }
-    auto const count = "SELECT (SELECT count(*) FROM shop.orders), (SELECT count(*) FROM shop.reservations)";
+    auto const count =
+        "SELECT (SELECT count(*) FROM interlock_shop.orders),"
+        " (SELECT count(*) FROM interlock_shop.reservations)";
     bool const one_each = service.do_in_transaction(1, [&](Inventory&, il::postgres::Transaction& tx) {
         auto const rows = tx.exec(count);
         return rows.get<int>(0, 0) == 1 && rows.get<int>(0, 1) == 1;

@@ -345,10 +345,15 @@ bool outlives_the_program(std::string_view url) noexcept
 std::string printable_backend(std::string const& url)
 {
     auto const start = url.find("://");
-    auto const at = url.find('@');
-    if (start == std::string::npos || at == std::string::npos)
+    if (start == std::string::npos)
         return url;
-    return url.substr(0, start + 3) + "***" + url.substr(at);
+    // A password may have an '@' of its own, and may be one of the parameters.
+    auto const shown = url.substr(0, url.find('?'));
+    auto const at = shown.rfind('@');
+    if (at != std::string::npos)
+        return shown.substr(0, start + 3) + "***" + shown.substr(at);
+    // An '@' behind the first '?': is it a parameter, or was the '?' in a password?
+    return url.find('@') == std::string::npos ? shown : url.substr(0, start + 3) + "***";
 }
 
 }  // namespace flash_sale

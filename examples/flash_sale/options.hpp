@@ -68,7 +68,7 @@ std::optional<std::string> timeline_path(
 bool has_row_locks(std::string_view url) noexcept;
 bool outlives_the_program(std::string_view url) noexcept;
 
-/// The backend's address without its password.
+/// The backend's address without its password, and without its parameters.
 std::string printable_backend(std::string const& url);
 
 }  // namespace flash_sale

@@ -5,6 +5,7 @@
 Each case has locks of its own, so that several run at a time: most of their time is waiting for leases.
 """
 
+import ctypes
 import functools
 import json
 import os
@@ -354,6 +355,23 @@ def a_command_that_does_not_hear_term_is_killed(d):
                       "while :; do sleep 0.05; done")
     d.run("break", "-y", "e2")
     expect("the holder", holder.wait(LONG), 124)
+
+
+def adopt_orphans():
+    """As process 1 does, and as it stays over exec: orphans below this process become its children."""
+    expect("prctl", ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0), 0)  # PR_SET_CHILD_SUBREAPER
+
+
+@case
+def what_has_ended_and_is_not_looked_after_keeps_no_dlock(d):
+    body = "sleep 600 & echo begun; exec sleep 600"
+    code = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
+    careless = [sys.executable, "-c", code]
+    for before in ([], careless):
+        holder = d.holder("--ttl", str(LEASE), "-k", "0.3", "e7", body=body, before=before,
+                          preexec_fn=adopt_orphans)
+        d.run("break", "-y", "e7")
+        expect("the holder", holder.wait(LONG), 124)
 
 
 @case

@@ -51,7 +51,7 @@ public:
 
     /// Calls `take` with one message after another, in the broker's order, until it returns false or there
     /// was none for `idle`. A message for which `take` has returned is not delivered again to this consumer,
-    /// unless the connection is lost meanwhile.
+    /// unless the connection is lost meanwhile. Throws if the broker has not answered once.
     virtual void receive(std::chrono::milliseconds idle, std::function<bool(std::string const&)> take) = 0;
 };
 

@@ -184,12 +184,15 @@ public:
     {
         auto last = Clock::now();
         std::optional<AmqpConnection> connection;
+        std::optional<BrokerError> failure;  // the last one
+        bool answered = false;
         do {
             try {
                 if (!connection) {
                     connection.emplace(url_);
                     connection->declare_topic(topic_);
                     connection->consume(topic_, queue_);
+                    answered = true;
                 }
                 auto const delivery = connection->receive(std::chrono::milliseconds{100});
                 if (!delivery)
@@ -200,11 +203,14 @@ public:
                 connection->acknowledge(delivery->tag);
                 if (!more)
                     return;
-            } catch (BrokerError const&) {  // what was not acknowledged comes again
+            } catch (BrokerError const& error) {  // what was not acknowledged comes again
+                failure = error;
                 connection.reset();
                 std::this_thread::sleep_for(std::chrono::milliseconds{200});
             }
         } while (Clock::now() - last < idle);
+        if (!answered && failure)
+            throw BrokerError{*failure};
     }
 
 private:

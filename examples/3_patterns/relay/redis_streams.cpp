@@ -67,6 +67,8 @@ public:
             if (!reply || entries.size() == 0)
                 wait();
         }
+        if (!answered_ && failure_)
+            throw il::Error{*failure_};
     }
 
 private:
@@ -76,9 +78,12 @@ private:
         redis_.async_execute(command, il::redis::Access::read, patience, [&](auto reply) {
             if (reply)
                 answer = *std::move(reply);
+            else
+                failure_ = std::move(reply).failure();
         });
         io_.restart();
         io_.run();
+        answered_ = answered_ || answer;
         return answer;
     }
     void wait()
@@ -91,6 +96,8 @@ private:
     il::redis::Connection redis_;
     std::string topic_;
     std::string place_{"0-0"};
+    bool answered_{false};  // at least once
+    std::optional<il::Failure> failure_;
 };
 
 }  // namespace

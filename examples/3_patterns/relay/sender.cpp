@@ -54,6 +54,20 @@ asio::awaitable<il::Outcome<void>> published(Publisher& broker, Message& message
         initiate, asio::use_awaitable);
 }
 
+/// However its scope is left, what runs on the threads has ended before what it uses goes.
+struct Ending {
+    Ending(std::stop_source& to_stop, asio::thread_pool& to_join) : stop(to_stop), threads(to_join) {}
+    Ending(Ending const&) = delete;
+    Ending& operator=(Ending const&) = delete;
+    ~Ending()
+    {
+        stop.request_stop();
+        threads.join();
+    }
+    std::stop_source& stop;
+    asio::thread_pool& threads;
+};
+
 /// Calls `sold` after each sale.
 void sell(Books const& books, Options const& options, std::function<void()> const& sold)
 {
@@ -95,14 +109,19 @@ bool send(Options const& options)
     il::Relay const relay{books.events, books.cursors, "broker", sink, {.concurrency = 64}};
     std::stop_source stop;
     std::optional<il::Outcome<void>> ended;
-    relay.async_run(
-        stop, asio::bind_executor(threads, [&](il::Outcome<void> outcome) { ended = std::move(outcome); }));
+    std::atomic<bool> over{false};  // `ended` is there
+    relay.async_run(stop, asio::bind_executor(threads, [&](il::Outcome<void> outcome) {
+                        ended = std::move(outcome);
+                        over = true;
+                    }));
     // #endregion relay
+    Ending const ending{stop, threads};
 
     il::Progress progress{std::cerr, "relay", options.events, "events sent"};
     sell(books, options, [&] { progress.show(sent); });
     auto const& reader = relay.subscription();
-    for (auto lag = reader.lag(); !lag || *lag > 0; lag = reader.lag()) {
+    // A relay that ends before it is told to says why: its store does not keep what it is given, for one.
+    for (auto lag = reader.lag(); !over && (!lag || *lag > 0); lag = reader.lag()) {
         progress.show(sent);
         std::this_thread::sleep_for(std::chrono::milliseconds{20});
     }

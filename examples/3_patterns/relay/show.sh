@@ -44,6 +44,12 @@ fi
 "$program" receive --broker "$broker_url" --idle 1 >"$folder/first.txt" || fail "$(<"$folder/first.txt")"
 [[ $python == no ]] || python 0 >/dev/null
 
+# A receiver that has not reached its broker has not heard that there is nothing.
+nobody=redis://127.0.0.1:1
+[[ $broker == redis ]] || nobody=amqp://127.0.0.1:1
+! "$program" receive --broker "$nobody" --idle 1 >/dev/null 2>&1 \
+    || fail "a broker that is not there is as an empty one"
+
 name=show_$$
 until_sent() {
     while [[ $(grep -c '^sent' "$folder/relay.txt") -lt $1 ]] && kill -0 "$relay_pid" 2>/dev/null; do

@@ -220,8 +220,12 @@ void Child::look()
         else
             code_ = WIFEXITED(status) ? WEXITSTATUS(status) : exit_by_signal + WTERMSIG(status);
     }
-    if (code_)
-        terminal_.take();
+    if (!code_)
+        return;
+    terminal_.take();
+    // Where dlock is process 1, as in a container, it is the parent of what the command has left behind.
+    while (::waitpid(-pid_, nullptr, WNOHANG) > 0) {
+    }
 }
 
 void Child::follow_stop(int signal)

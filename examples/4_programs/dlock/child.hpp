@@ -67,7 +67,7 @@ public:
     void look();
     /// To all of its group.
     void signal(int number) const noexcept;
-    /// Whether anybody is left in its group.
+    /// Whether anybody is left in its group: also one that has ended, until its parent has heard of that.
     bool group_lives() const noexcept;
     /// The locks are sure until then.
     void prolong(Duration sure_until) noexcept;

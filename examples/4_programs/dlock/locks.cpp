@@ -2,6 +2,7 @@
 
 #include "locks.hpp"
 
+#include <interlock/core/backoff.hpp>
 #include <interlock/core/lock_state_service.hpp>
 #include <interlock/core/open.hpp>
 #ifdef DLOCK_POSTGRES
@@ -20,8 +21,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <mutex>
 #include <stop_token>
 #include <tuple>
 #include <utility>
@@ -83,6 +86,26 @@ bool met_a_holder(il::Failure const& failure)
            (failure.errc() == il::Errc::deadline_exceeded && failure.cause() == il::Errc::lock_busy);
 }
 
+/// Whether the answer stays the same for as long as nobody mends the store or the program.
+bool waiting_helps_nobody(il::Errc code)
+{
+    return code == il::Errc::invalid_argument || code == il::Errc::corrupt_state ||
+           code == il::Errc::version_exhausted || code == il::Errc::misconfigured;
+}
+
+/// The pause before the question that follows the `answers`-th useless answer, counted from 1: at most a
+/// second, and not beyond `most`. `stop` ends it.
+void pause_after(int answers, Duration most, std::stop_token const& stop)
+{
+    constexpr il::Backoff backoff{.initial = 50ms, .cap = 1s, .immediate = 0};
+    std::mutex mutex;
+    std::unique_lock lock{mutex};
+    std::condition_variable_any never;
+    never.wait_for(lock, stop, std::min(most, backoff.delay(answers, il::SystemRuntime::random_bits())), [] {
+        return false;
+    });
+}
+
 }  // namespace
 
 struct Locks::Held {
@@ -113,9 +136,13 @@ Locks::Taken Locks::take(
         if (!taken && taken.errc() == il::Errc::lock_busy)
             busy(name);
         bool waited = false;
-        while (!taken && taken.errc() != il::Errc::cancelled) {
-            if (!met_a_holder(taken.failure()) && !waited)
+        for (int answers = 0; !taken && taken.errc() != il::Errc::cancelled;) {
+            bool const holder = met_a_holder(taken.failure());
+            if (!holder && (!waited || waiting_helps_nobody(taken.errc())))
                 fail(taken.failure());
+            answers = holder ? 0 : answers + 1;
+            if (!holder)
+                pause_after(answers, until - now(), stop);
             if (now() >= until)
                 break;
             waited = true;

@@ -50,7 +50,8 @@ public:
     /// once for each lock that somebody else holds. Holds all of them afterwards, or none.
     ///
     /// Throws `Fault` when the store does not answer at the beginning. While it waits, dlock outlasts a store
-    /// that is away for a while.
+    /// that is away or overloaded for a while; an answer that waiting does not change (the password is
+    /// another one now, a record is damaged) is a `Fault`, too.
     Taken take(
         std::vector<std::string> const& names, std::optional<Duration> wait, std::stop_token const& stop,
         std::function<void(std::string const&)> const& busy);

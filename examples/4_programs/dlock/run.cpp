@@ -164,7 +164,8 @@ private:
         // Often enough that the guard never ends a command whose locks are renewed.
         auto const pause = std::clamp<Duration>(options_.ttl / 20, 5ms, 1s);
         Duration kill_at = Duration::max();
-        while (!child.code() || (lost_ && child.group_lives())) {
+        Duration leave_at = Duration::max();
+        while (!child.code() || (lost_ && child.group_lives() && boottime() < leave_at)) {
             wait_for(signals_, bell_, std::min(pause, std::max(kill_at - boottime(), Duration{0})));
             while (auto const signal = signals_.next())
                 if (*signal == SIGCHLD) {
@@ -183,8 +184,12 @@ private:
                 child.signal(SIGCONT);  // whoever is stopped hears of it, too
                 kill_at = boottime() + options_.kill_after;
             }
-            if (boottime() >= kill_at)
+            if (auto const now = boottime(); now >= kill_at) {
                 child.signal(SIGKILL);
+                kill_at = now + pause;
+                // Who is left by then has ended, and has a parent that does not look.
+                leave_at = std::min<Duration>(leave_at, now + 1s);
+            }
         }
         return *child.code();
     }

@@ -12,16 +12,21 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/system/error_code.hpp>
 #include <fmt/format.h>
 
 #include "people.hpp"
 #include "server.hpp"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <utility>
 
 namespace asio = boost::asio;
 
@@ -29,9 +34,16 @@ namespace {
 
 asio::awaitable<void> serve(asio::ip::tcp::acceptor& acceptor, seats::Page const& page)
 {
+    asio::steady_timer pause{acceptor.get_executor()};
     for (;;) {
-        auto socket = co_await acceptor.async_accept(asio::use_awaitable);
-        asio::co_spawn(acceptor.get_executor(), seats::serve(std::move(socket), page), asio::detached);
+        boost::system::error_code error;
+        auto socket = co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
+        if (!error) {
+            asio::co_spawn(acceptor.get_executor(), seats::serve(std::move(socket), page), asio::detached);
+        } else {  // no more descriptors, for one: there are some again when a connection ends
+            pause.expires_after(std::chrono::milliseconds{100});
+            co_await pause.async_wait(asio::use_awaitable);
+        }
     }
 }
 
