@@ -8,8 +8,10 @@
 #include "support/connection_notes.hpp"
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -106,6 +108,68 @@ TEST_CASE("who gets a connection too late hears that all were in use", "[core][c
     CHECK(late.detail().find("all connections are in use") != std::string::npos);
     // Who did not wait is late by itself.
     CHECK(pool.take(world.now, fresh, open).errc() == Errc::deadline_exceeded);
+}
+
+/// A runtime for two callers in line. The one called `late` is woken by what is given back, and its deadline
+/// has come by then; the other one, with a later deadline, then waits as a condition variable does.
+struct TwoInLine {
+    struct World {
+        TimePoint now{};
+        TimePoint deadline_of_late{};
+        std::function<void()> give_back;
+        std::promise<void> other_in_line;
+        std::promise<void> given_back;
+        std::promise<void> other_waits;
+        bool other_woken{false};
+    };
+    TimePoint now() const noexcept { return world->now; }
+    std::uint64_t generation() const noexcept { return 0; }
+    template <class Condition>
+    void wait_until(Condition& condition, std::unique_lock<std::mutex>& lock, TimePoint until) const
+    {
+        if (until == world->deadline_of_late) {
+            lock.unlock();
+            world->give_back();
+            world->given_back.set_value();
+            world->other_waits.get_future().wait();
+            lock.lock();  // succeeds once the other one is waiting
+            world->now = until;
+            return;
+        }
+        lock.unlock();
+        world->other_in_line.set_value();
+        world->given_back.get_future().wait();
+        lock.lock();
+        world->other_waits.set_value();
+        world->other_woken = condition.wait_for(lock, 2s) == std::cv_status::no_timeout;
+    }
+    World* world;
+};
+
+TEST_CASE("who is woken too late hands the wake-up on", "[core][connection_pool]")
+{
+    bool const reusable = GENERATE(true, false);
+    CAPTURE(reusable);
+    TwoInLine::World world;
+    world.now = TimePoint{} + 100s;
+    world.deadline_of_late = world.now + 1s;
+    ConnectionPool<Connection, TwoInLine> pool{"somewhere", 1, 2, TwoInLine{&world}};
+    auto const open = [] { return Outcome<std::unique_ptr<Connection>>{std::make_unique<Connection>()}; };
+    bool fresh = false;
+    auto lease = pool.take(world.now + 1s, fresh, open).value();
+    lease->good = reusable;
+    world.give_back = [&] { lease.release(); };
+
+    auto got = Errc::unavailable;
+    std::thread other([&, until = world.now + 10s] {
+        bool of_other = false;
+        got = pool.take(until, of_other, open).errc();
+    });
+    world.other_in_line.get_future().wait();
+    CHECK(pool.take(world.deadline_of_late, fresh, open).errc() == Errc::overloaded);
+    other.join();
+    CHECK(world.other_woken);
+    CHECK(got == Errc::ok);
 }
 
 }  // namespace connection_events_test

@@ -48,6 +48,8 @@ Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take_one(
         {
             std::unique_lock lock(mutex_);
             if (runtime_.now() >= until) {
+                // Whoever gives up may be the only one that was woken for what was given back.
+                returned_.notify_one();
                 if (waited.count() > 0)  // one was given back just when the deadline came
                     return all_in_use();
                 return Failure{
