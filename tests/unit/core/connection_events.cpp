@@ -69,10 +69,14 @@ TEST_CASE("a pool tells of its connections and of those who wait", "[core][conne
     lease->good = false;
     lease.release();
     CHECK(notes.words().back() == "some_sql lost");
+    auto const told_before = notes.waits().size();
     auto const refuse = [] { return Outcome<std::unique_ptr<Connection>>{Errc::unavailable}; };
     CHECK(pool.take(in(10s), fresh, refuse).errc() == Errc::unavailable);
     CHECK(notes.words().back() == "some_sql failed");
-    CHECK(notes.waits().back().result == Errc::unavailable);
+    CHECK(notes.waits().size() == told_before);  // that was told already
+    auto const late = [] { return Outcome<std::unique_ptr<Connection>>{Errc::deadline_exceeded}; };
+    CHECK(pool.take(in(10s), fresh, late).errc() == Errc::deadline_exceeded);
+    CHECK(notes.waits().back().result == Errc::deadline_exceeded);
 }
 
 /// A runtime in which a wait ends at its deadline, and just before that somebody gives a connection back.

@@ -15,8 +15,11 @@ Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take(
 {
     std::chrono::nanoseconds waited{0};
     auto taken = take_one(until, fresh, open, waited);
-    if (observer_ != nullptr)
-        observe_wait(taken.errc(), waited);
+    auto const code = taken.errc();
+    // That one could not be opened is told as an event of the connection.
+    if (observer_ != nullptr &&
+        (code == Errc::ok || code == Errc::deadline_exceeded || code == Errc::overloaded))
+        observe_wait(code, waited);
     return taken;
 }
 
