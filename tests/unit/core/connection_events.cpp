@@ -69,6 +69,11 @@ TEST_CASE("a pool tells of its connections and of those who wait", "[core][conne
     lease->good = false;
     lease.release();
     CHECK(notes.words().back() == "some_sql lost");
+    lease = pool.take(in(10s), fresh, open).value();
+    lease.release();
+    auto const lost_before = notes.count("some_sql lost");
+    pool.drop_idle();
+    CHECK(notes.count("some_sql lost") == lost_before + 1);
     auto const told_before = notes.waits().size();
     auto const refuse = [] { return Outcome<std::unique_ptr<Connection>>{Errc::unavailable}; };
     CHECK(pool.take(in(10s), fresh, refuse).errc() == Errc::unavailable);

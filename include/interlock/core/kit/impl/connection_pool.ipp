@@ -118,6 +118,10 @@ void ConnectionPool<C, R>::drop_idle() noexcept
         count_ -= dropped.size();
     }
     returned_.notify_all();
+    for (auto& connection : dropped) {
+        connection.reset();
+        observe(ConnectionEvent::Kind::lost);
+    }
 }
 
 template <class C, class R>
