@@ -71,11 +71,12 @@ public:
 
     std::uint16_t port() const noexcept { return port_; }
 
-    /// Cuts the next connection, once, whose client sends `trigger`.
-    void cut(Cut cut, std::string trigger)
+    /// Cuts the next connection whose client sends `trigger`: once, or `each` one from now on.
+    void cut(Cut cut, std::string trigger, bool each = false)
     {
         std::lock_guard lock(mutex_);
         cut_ = cut;
+        each_ = each;
         trigger_ = std::move(trigger);
     }
     /// Nobody is let through any more; who comes sees an end at once.
@@ -128,7 +129,7 @@ private:
         if (cut_ == Cut::nothing || sent.find(trigger_) == std::string_view::npos)
             return Cut::nothing;
         ++cuts_;
-        return std::exchange(cut_, Cut::nothing);
+        return each_ ? cut_ : std::exchange(cut_, Cut::nothing);
     }
 
     static bool send_all(int to, char const* data, std::size_t size) noexcept
@@ -185,6 +186,7 @@ private:
     std::mutex mutex_;
     Cut cut_{Cut::nothing};
     std::string trigger_;
+    bool each_{false};
     std::vector<std::thread> threads_;
 };
 

@@ -200,7 +200,8 @@ struct ConnectionEvent {
     Errc result{Errc::ok};  ///< why it failed
 };
 
-/// A caller has taken a connection from a pool, or has given up.
+/// A caller has taken a connection from a pool, or has given up. Whose connection could not be opened is not
+/// told here: that is a `ConnectionEvent`.
 struct PoolWaitEvent {
     StoreInfo store;
     Errc result;  ///< `deadline_exceeded`, `overloaded`: it got none

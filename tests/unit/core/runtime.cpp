@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 
 #include <interlock/core/runtime/runtime.hpp>
+#include <interlock/core/runtime/stream.hpp>
 
 #include "support/catch.hpp"
 #include "support/manual_runtime.hpp"
 #include "support/threads.hpp"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -241,6 +246,68 @@ TEST_CASE("the manual runtime rings alarms in order while it is advanced", "[cor
     CHECK(rung == std::vector<std::chrono::nanoseconds>{2s, 5s});
     CHECK(runtime.now() == start + 11s);
     CHECK(runtime.armed() == 0);
+}
+
+/// A listening socket of this machine. A silent one takes nobody in any more: its queue is full, and whoever
+/// connects waits.
+class ListeningPlace {
+public:
+    explicit ListeningPlace(bool silent)
+        : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0))
+    {
+        address_.sin_family = AF_INET;
+        address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address_;
+        REQUIRE(::bind(listener_.get(), generic(), size) == 0);
+        REQUIRE(::listen(listener_.get(), silent ? 0 : 8) == 0);
+        REQUIRE(::getsockname(listener_.get(), generic(), &size) == 0);
+        for (int i = 0; silent && i < 4; ++i) {
+            queued_.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+            static_cast<void>(::connect(queued_.back().get(), generic(), size));
+        }
+        info_.ai_family = AF_INET;
+        info_.ai_addr = generic();
+        info_.ai_addrlen = size;
+    }
+    ListeningPlace(ListeningPlace const&) = delete;
+    ListeningPlace& operator=(ListeningPlace const&) = delete;
+    ~ListeningPlace() = default;
+
+    /// Its address as getaddrinfo(3) would give it, with `next` behind it.
+    addrinfo const* before(addrinfo const* next)
+    {
+        info_.ai_next = const_cast<addrinfo*>(next);
+        return &info_;
+    }
+
+private:
+    sockaddr* generic() noexcept { return reinterpret_cast<sockaddr*>(&address_); }
+
+    detail::FileDescriptor listener_;
+    std::vector<detail::FileDescriptor> queued_;
+    sockaddr_in address_{};
+    addrinfo info_{};
+};
+
+TEST_CASE("an address that does not answer hides no other", "[core][stream]")
+{
+    ListeningPlace silent{true};
+    ListeningPlace also_silent{true};
+    ListeningPlace open{false};
+    SystemRuntime const runtime;
+    detail::IoResult result;
+    auto const began = runtime.now();
+    CHECK(detail::Stream::connect_first(
+        silent.before(also_silent.before(open.before(nullptr))), began + 3s, result));
+    CHECK(result.status == detail::IoStatus::ok);
+    CHECK(runtime.now() - began >= 2s);
+    CHECK(runtime.now() - began < 3s);
+    // The last one has all that is left, and no more.
+    auto const again = runtime.now();
+    CHECK_FALSE(
+        detail::Stream::connect_first(silent.before(also_silent.before(nullptr)), again + 200ms, result));
+    CHECK(result.status == detail::IoStatus::timeout);
+    CHECK(runtime.now() - again >= 200ms);
 }
 
 }  // namespace runtime_test

@@ -81,6 +81,14 @@ enum class IoStatus : unsigned char {
     interrupted,  ///< somebody rang the `Doorbell`
 };
 
+/// Until when the first of `places` may be tried that are still left until `deadline`.
+inline TimePoint share_of_time(TimePoint now, TimePoint deadline, std::size_t places) noexcept
+{
+    if (places < 2 || deadline <= now)
+        return deadline;
+    return now + (deadline - now) / static_cast<std::chrono::nanoseconds::rep>(places);
+}
+
 /// What became of a read or a write. `size` bytes went through, also when the status is not `ok`.
 struct IoResult {
     IoStatus status{IoStatus::ok};
@@ -155,11 +163,15 @@ public:
     explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
     void close() noexcept { fd_.reset(); }
 
-    /// Tries the addresses of `host` in the system's order until one of them answers. The deadline bounds
-    /// connecting; looking the name up is the system's business and is not bounded. When there is no
-    /// connection, `result` and `why` tell what went wrong with the last address.
+    /// Tries the addresses of `host` in the system's order until one of them answers; see `connect_first`.
+    /// The deadline bounds connecting; looking the name up is the system's business and is not bounded. When
+    /// there is no connection, `result` and `why` tell what went wrong with the last address.
     static Stream connect_tcp(
         std::string const& host, std::uint16_t port, TimePoint deadline, IoResult& result, std::string& why);
+
+    /// Tries these addresses one after the other until one of them answers. Each has an equal share of the
+    /// time that is left (`share_of_time`), so that one that does not answer hides no other.
+    static Stream connect_first(addrinfo const* addresses, TimePoint deadline, IoResult& result);
 
     /// Connects to the unix socket at `path`. `result` and `why` as above.
     static Stream connect_unix(

@@ -67,6 +67,7 @@ TEST_CASE("connections that are opened and lost are told", "[redis][connection_e
     end_sessions(server);
     // It notices before it writes that the connection is gone, and makes another one.
     CHECK(eventually([&] { return ask() == Errc::not_found && notes.count("redis opened") == 4; }));
+    CHECK(notes.count("redis lost") == 2);
 }
 
 TEST_CASE("the error of a reply has its word in the events of store calls", "[redis][connection_events]")

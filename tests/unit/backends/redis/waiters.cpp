@@ -10,6 +10,7 @@
 #include <interlock/core/lock_state_service.hpp>
 
 #include "support/catch.hpp"
+#include "support/cutting_proxy.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
@@ -27,6 +28,7 @@ namespace redis_waiters_test {
 using namespace interlock;
 using namespace std::chrono_literals;
 using interlock_test::CountingWaiter;
+using interlock_test::CuttingProxy;
 using interlock_test::eventually;
 using interlock_test::owner;
 using interlock_test::redis_options;
@@ -290,6 +292,27 @@ TEST_CASE("wake-ups work again after the server was away", "[redis][state_reposi
     CHECK(waiting.create(x, owner(2), 10s).errc() == Errc::lock_busy);
     CHECK(holder.remove(x, owner(1)));
     CHECK(eventually([&] { return waiter.count() > again; }));
+    waiting.unsubscribe(x, waiter);
+}
+
+TEST_CASE("a server that lets nobody listen is asked later each time", "[redis][state_repository]")
+{
+    RedisServer const server{{"--port", "@PORT@"}};
+    CuttingProxy proxy{server.port()};
+    auto o = redis_options(server);
+    o.unix_path.clear();
+    o.host = "127.0.0.1";
+    o.port = proxy.port();
+    Repository const waiting{redis::Client{o}};
+    CountingWaiter waiter;
+    proxy.cut(CuttingProxy::Cut::request, "SSUBSCRIBE", true);
+    waiting.subscribe(x, owner(2), waiter);
+    std::this_thread::sleep_for(2s);
+    CHECK(proxy.cuts() > 1);
+    CHECK(proxy.cuts() < 40);  // the pauses grow from 20 ms at most to 2 seconds at most
+    CHECK(waiter.count() == 0);
+    proxy.cut(CuttingProxy::Cut::nothing, "");
+    CHECK(eventually([&] { return waiter.count() > 0; }));
     waiting.unsubscribe(x, waiter);
 }
 

@@ -240,6 +240,9 @@ private:
             case QueueStep::close:
                 close_connection();
                 queue_.closed(runtime_.now(), runtime_.random_bits());
+                lock.unlock();
+                observe_connection(options_, ConnectionEvent::Kind::lost, Errc::unavailable);
+                lock.lock();
                 break;
             case QueueStep::connect: lock.unlock(); return connector_.start(this->shared_from_this());
             case QueueStep::wait:

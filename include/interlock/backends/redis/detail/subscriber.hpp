@@ -150,12 +150,12 @@ private:
         if (!connection.connect(
                 options_, interlock::detail::add(interlock::detail::socket_now(), options_.connect_timeout)))
             return false;
-        serve(connection);
-        return true;
+        return serve(connection);
     }
 
-    /// Listens on a connection until it breaks or it is time to stop.
-    [[gnu::cold]] void serve(Connection& connection)
+    /// Listens on a connection until it breaks or it is time to stop. False: the server never said anything,
+    /// as one that lets clients in and closes the door when they ask for something.
+    [[gnu::cold]] bool serve(Connection& connection)
     {
         {
             std::lock_guard lock(mutex_);
@@ -168,27 +168,30 @@ private:
         Reply message;
         auto heard = interlock::detail::socket_now();
         bool asked = false;
+        bool heard_any = false;
         while (!stopping()) {
             if (!request(connection))
-                return;
+                return heard_any;
             bool interrupted = false;
             auto const until = interlock::detail::add(heard, asked ? 2 * silence : silence);
             if (!connection.receive(message, Access::read, until, &bell_, &interrupted))
-                return;
+                return heard_any;
             if (!interrupted) {
                 heard = interlock::detail::socket_now();
                 asked = false;
+                heard_any = true;
                 handle(message.root());
             } else if (interlock::detail::socket_now() >= until) {
                 if (asked)
-                    return;
+                    return heard_any;
                 asked = true;
                 if (!connection.send(
                         Command{"PING"}.bytes(),
                         interlock::detail::add(interlock::detail::socket_now(), silence)))
-                    return;
+                    return heard_any;
             }
         }
+        return heard_any;
     }
 
     /// Subscribes to the channels that are wanted. False: the connection is lost.

@@ -15,8 +15,11 @@ Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take(
 {
     std::chrono::nanoseconds waited{0};
     auto taken = take_one(until, fresh, open, waited);
-    if (observer_ != nullptr)
-        observe_wait(taken.errc(), waited);
+    auto const code = taken.errc();
+    // That one could not be opened is told as an event of the connection.
+    if (observer_ != nullptr &&
+        (code == Errc::ok || code == Errc::deadline_exceeded || code == Errc::overloaded))
+        observe_wait(code, waited);
     return taken;
 }
 
@@ -48,6 +51,8 @@ Outcome<typename ConnectionPool<C, R>::Lease> ConnectionPool<C, R>::take_one(
         {
             std::unique_lock lock(mutex_);
             if (runtime_.now() >= until) {
+                // Whoever gives up may be the only one that was woken for what was given back.
+                returned_.notify_one();
                 if (waited.count() > 0)  // one was given back just when the deadline came
                     return all_in_use();
                 return Failure{
@@ -113,6 +118,10 @@ void ConnectionPool<C, R>::drop_idle() noexcept
         count_ -= dropped.size();
     }
     returned_.notify_all();
+    for (auto& connection : dropped) {
+        connection.reset();
+        observe(ConnectionEvent::Kind::lost);
+    }
 }
 
 template <class C, class R>

@@ -75,19 +75,31 @@ INTERLOCK_DECL Stream Stream::connect_tcp(
         return stream;
     }
     std::unique_ptr<addrinfo, void (*)(addrinfo*)> const addresses(found, &::freeaddrinfo);
-    for (auto const* a = addresses.get(); a != nullptr; a = a->ai_next) {
-        stream.connect(a->ai_family, a->ai_addr, a->ai_addrlen, deadline, result);
+    stream = connect_first(addresses.get(), deadline, result);
+    if (result.status != IoStatus::ok)
+        why = explain(result);
+    return stream;
+}
+
+INTERLOCK_DECL Stream Stream::connect_first(addrinfo const* addresses, TimePoint deadline, IoResult& result)
+{
+    Stream stream;
+    result = {IoStatus::failed, 0, EADDRNOTAVAIL};  // if there are none
+    std::size_t left = 0;
+    for (auto const* a = addresses; a != nullptr; a = a->ai_next)
+        ++left;
+    for (auto const* a = addresses; a != nullptr; a = a->ai_next, --left) {
+        auto const until = share_of_time(boottime_now(), deadline, left);
+        stream.connect(a->ai_family, a->ai_addr, a->ai_addrlen, until, result);
         if (result.status == IoStatus::ok) {
             int const on = 1;
             ::setsockopt(stream.fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
             ::setsockopt(stream.fd_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
             return stream;
         }
-        // The deadline is common to all addresses.
-        if (result.status == IoStatus::timeout)
+        if (result.status == IoStatus::timeout && boottime_now() >= deadline)
             break;
     }
-    why = explain(result);
     return stream;
 }
 
