@@ -155,6 +155,10 @@ TEMPLATE_LIST_TEST_CASE(
     };
     CHECK(busy(repository.compare_and_set(x, version, Stock{"x", 9}, Deadline{50ms})));
     CHECK(busy(repository.erase(x, version, Deadline{50ms})));
+    for (auto const& none : {Key{}, Key{std::string(5000, 'k')}}) {
+        std::array const of_none{&none};
+        CHECK(repository.load_for_update(of_none, Wait::no, soon).errc() == Errc::invalid_argument);
+    }
     // A key without a value is locked as well.
     CHECK(busy(repository.insert(y, Stock{"y", 9}, Deadline{50ms})));
     CHECK(repository.load_for_update(one, Wait::no, soon).errc() == Errc::lock_busy);

@@ -373,6 +373,69 @@ TEST_CASE("A consumer of batches that is new may begin at the end", "[patterns][
     CHECK(seen == 3);
 }
 
+namespace batch_subscription_test {
+/// A log of which something happens right before its end is looked for.
+struct LookedAtLate : il::EventMembers<LookedAtLate> {
+    using runtime_type = il::memory::EventRepository::runtime_type;
+    explicit LookedAtLate(il::memory::EventRepository log) : inner(std::move(log)) {}
+    runtime_type runtime() const { return inner.runtime(); }
+    void const* identity() const { return inner.identity(); }
+    unsigned partitions() const { return inner.partitions(); }
+    static constexpr il::Capabilities capabilities()
+    {
+        return {.answers_in_place = true, .owns_threads = true};
+    }
+    template <class V>
+    il::Outcome<typename V::answer> carry_out(V const& verb, il::Deadline deadline) const
+    {
+        if constexpr (std::same_as<V, il::verb::ExtentOfLog>)
+            if (*before_extent)
+                std::exchange(*before_extent, nullptr)();
+        return inner.carry_out(verb, deadline);
+    }
+    il::memory::EventRepository inner;
+    std::shared_ptr<std::function<void()>> before_extent{std::make_shared<std::function<void()>>()};
+};
+}  // namespace batch_subscription_test
+
+TEST_CASE(
+    "Two consumers of one name that begin at the end together miss nothing",
+    "[patterns][subscription][start]")
+{
+    using namespace batch_subscription_test;
+    Fixture f;
+    f.sell(GENERATE(0, 3));
+    LookedAtLate const log{f.events};
+    il::memory::StateRepository<Total> const totals;
+    il::TransactionService const places{creates, totals};
+    il::BatchSubscription const one{f.events, places, "c", &Total::place, {.start = il::Start::end}};
+    il::BatchSubscription const other{log, places, "c", &Total::place, {.start = il::Start::end}};
+    std::size_t seen = 0;
+    auto const count = [&](std::span<il::Event const> batch, Total&) { seen += batch.size(); };
+    *log.before_extent = [&] {
+        CHECK(one.step(0, count).value() == 0);
+        f.sell(1);
+    };
+    SECTION("a step")
+    {
+        other.step(0, count).value();
+    }
+    SECTION("without blocking")
+    {
+        asio::io_context io;
+        std::stop_source stop;
+        other.async_run(count, stop, asio::bind_executor(io, [](std::exception_ptr, il::Outcome<void>) {}));
+        CHECK(eventually([&] {
+            io.run_for(1ms);
+            return seen > 0;
+        }));
+        stop.request_stop();
+        io.run();
+    }
+    CHECK(one.drain(count));
+    CHECK(seen == 1);
+}
+
 TEST_CASE("A handler of batches does not move its place", "[patterns][subscription]")
 {
     using namespace batch_subscription_test;

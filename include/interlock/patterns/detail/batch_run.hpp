@@ -298,7 +298,9 @@ private:
         co_return false;
     }
 
-    /// Where a consumer without a place begins. One that begins at the end has a place from now on.
+    /// Where a consumer without a place begins. One that begins at the end has a place from now on. Another
+    /// reader of its name may have made one meanwhile, and events may have come behind that: so it is looked
+    /// for behind the question where the end is. One that is made after that passes over none of them.
     Outcome<Position> begin(unsigned partition, std::string const& id)
     {
         if (terms_.start == Start::beginning)
@@ -306,10 +308,13 @@ private:
         auto const extent = events_.extent(partition);
         if (!extent)
             return extent.failure();
-        auto done = commit(id, Begins{this, extent->last});
-        if (!done)
-            return std::move(done).failure();
         auto place = place_of(id, service_.repository().load(id));
+        if (place && !*place) {
+            auto done = commit(id, Begins{this, extent->last});
+            if (!done)
+                return std::move(done).failure();
+            place = place_of(id, service_.repository().load(id));
+        }
         if (!place)
             return std::move(place).failure();
         return place->value_or(0);
@@ -323,13 +328,17 @@ private:
         auto const extent = co_await self->events_.async_extent(partition, Deadline{}, token);
         if (!extent)
             co_return extent.failure();
-        Begins const work{self.get(), extent->last};
-        auto commits = async_commit(self, id, work);
-        auto done = co_await std::move(commits);
-        if (!done)
-            co_return std::move(done).failure();
-        auto loaded = co_await self->service_.repository().async_load(id, token);
-        auto place = self->place_of(id, std::move(loaded));
+        auto before = co_await self->service_.repository().async_load(id, token);
+        auto place = self->place_of(id, std::move(before));
+        if (place && !*place) {
+            Begins const work{self.get(), extent->last};
+            auto commits = async_commit(self, id, work);
+            auto done = co_await std::move(commits);
+            if (!done)
+                co_return std::move(done).failure();
+            auto loaded = co_await self->service_.repository().async_load(id, token);
+            place = self->place_of(id, std::move(loaded));
+        }
         if (!place)
             co_return std::move(place).failure();
         co_return place->value_or(0);

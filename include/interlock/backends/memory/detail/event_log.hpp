@@ -96,7 +96,7 @@ public:
 private:
     struct Added {
         Partition* partition;
-        Stream* stream;
+        std::pair<std::string const, Stream>* stream;
     };
     void take_back() noexcept;
     void tell_readers() noexcept;
@@ -139,7 +139,8 @@ inline Outcome<void> EventLog::add(Key const& stream, std::span<NewEvent const> 
     if (!partition.streams.contains(name) && partition.streams.size() >= options_.max_streams)
         return Failure{Errc::overloaded, "streams of events: the limit of a partition is reached"};
     added_.reserve(added_.size() + events.size());
-    auto& of = partition.streams[name];
+    auto& entry = *partition.streams.try_emplace(name).first;
+    auto& of = entry.second;
     for (auto const& event : events) {
         of.positions.push_back(partition.last + 1);
         try {
@@ -162,7 +163,7 @@ inline Outcome<void> EventLog::add(Key const& stream, std::span<NewEvent const> 
         ++of.last;
         ++partition.last;
         ++count_;
-        added_.push_back({&partition, &of});
+        added_.push_back({&partition, &entry});
     }
     return success();
 }
@@ -172,8 +173,9 @@ inline void EventLog::take_back() noexcept
     auto const [partition, stream] = added_.back();
     added_.pop_back();
     partition->events.pop_back();
-    stream->positions.pop_back();
-    --stream->last;
+    stream->second.positions.pop_back();
+    if (--stream->second.last == 0)  // it was made by this append
+        partition->streams.erase(partition->streams.find(stream->first));
     --partition->last;
     --count_;
 }
