@@ -174,9 +174,6 @@ public:
     Outcome<transaction_type> carry_out(
         verb::LoadForUpdate<transaction_type> const& rows, Deadline deadline) const
     {
-        for (auto const* key : rows.keys)
-            if (!key->valid())
-                return key->validate().failure();
         auto opened = wait_for_rows(*this, rows.keys, rows.wait, deadline);
         if (opened)
             opened->rows_.keep(store_);

@@ -100,7 +100,8 @@ inline constexpr bool polls_rows =
         r.open_transaction(keys);
     };
 
-/// `load_for_update` for repositories whose transactions can be polled: blocks the calling thread.
+/// `load_for_update` for repositories whose transactions can be polled: blocks the calling thread. A key out
+/// of range is `invalid_argument`.
 template <class R>
 Outcome<typename R::transaction_type> wait_for_rows(
     R const& repository, std::span<Key const* const> keys, Wait wait, Deadline deadline);

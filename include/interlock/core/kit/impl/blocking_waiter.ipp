@@ -38,6 +38,9 @@ template <class R>
 Outcome<typename R::transaction_type> wait_for_rows(
     R const& repository, std::span<Key const* const> keys, Wait wait, Deadline deadline)
 {
+    for (auto const* key : keys)
+        if (!key->valid())
+            return key->validate().failure();
     auto const& runtime = repository.runtime();
     BlockingWaiter<typename R::runtime_type> waiter{runtime};
     auto transaction = [&] {
