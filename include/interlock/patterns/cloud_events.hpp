@@ -26,8 +26,8 @@
 ///
 /// Integers are written as JSON numbers. A reader in a language that has no others than floating-point
 /// numbers loses the last digits of those above 2^53: make such a member a text. An integer that is received
-/// has neither a fraction nor an exponent: `3.0` and `3e0` are refused, since a sender that writes them has
-/// rounded perhaps.
+/// may be written as `3.0` or `3e0` up to 2^53. Beyond that it is refused, since a sender that writes it so
+/// has rounded it perhaps.
 
 #include <interlock/core/codec/json.hpp>
 #include <interlock/core/event.hpp>

@@ -509,6 +509,18 @@ TEST_CASE("damaged and hostile bytes are refused", "[core][codec]")
     deep += std::string("\xa0\x8d\x06", 3) + std::string(100'000, 'o');
     CHECK_FALSE(StateTraits<r1::Cart>::decode(deep));
     CHECK_FALSE(StateTraits<std::vector<r1::Cart>>::decode(std::string("\x02\x03v{\0\xff\xff\x3f", 8)));
+    // The same around a member that is no optional any more.
+    constexpr std::size_t levels = 400'000;
+    std::string shape{"{\x01"};
+    auto const hash = detail::name_hash("items");
+    for (int shift = 0; shift < 32; shift += 8)
+        shape += static_cast<char>(hash >> shift);
+    shape += std::string(levels, 'o') + 'i';
+    std::string deep_member{"\x02"};
+    detail::StringSink sink{deep_member};
+    detail::put_varint(sink, shape.size());
+    deep_member += shape + std::string(levels, '\x01') + '\x02';
+    CHECK_FALSE(StateTraits<r1::Cart>::decode(deep_member));
     std::string wide{"\x02\x88\x04v(\x82\x04", 7};
     wide += std::string(514, '-') + "\xff\xff\x3f";
     CHECK_FALSE(StateTraits<std::vector<r1::Cart>>::decode(wide));

@@ -279,8 +279,28 @@ TEST_CASE("a whole number may be written with a fraction or an exponent in JSON"
     CHECK(total("-12.50e1") == "-125");
     CHECK(total("10e-1") == "1");
     CHECK(total("0.0e-999999999") == "0");
-    for (auto const* const wrong : {"1.5", "1e-1", "1e19", "1e20", "123456789e99999999999"})
+    CHECK(total("9.007199254740992e15") == "9007199254740992");
+    CHECK(total("-0.0") == "0");
+    // Beyond 2^53 whoever writes it so has rounded it perhaps.
+    for (auto const* const wrong :
+         {"1.5", "1e-1", "1e19", "1e20", "123456789e99999999999", "9.007199254740993e15",
+          "-9.007199254740994e15", "1.5e-2147483648", "1.5e-2147483649", "1.5e2147483647"})
         CHECK(total(wrong) == "none");
+}
+
+TEST_CASE("a float is what a double that is stored in JSON comes to, or does not fit", "[core][json]")
+{
+    auto const rate = [](std::string const& number) {
+        auto const read = StateTraits<Rated>::decode(R"({"id":"o-1","rate":)" + number + R"(,"n":1})");
+        return read ? std::optional<float>{read->rate} : std::nullopt;
+    };
+    CHECK(rate("1e-50") == 0.0F);
+    CHECK(rate("5e-324") == 0.0F);
+    CHECK(rate("0.25") == 0.25F);
+    CHECK(rate("1e-40") == 1e-40F);
+    CHECK(rate("3.4028234e38") == 3.4028234e38F);
+    CHECK_FALSE(rate("1e39"));
+    CHECK_FALSE(rate("-1e300"));
 }
 
 TEST_CASE("JSON with very many names is read in proportion", "[core][json]")

@@ -6,6 +6,7 @@
 /// @file
 /// The bodies are inline, so this file is part of its header in the compiled form, too.
 
+#include <interlock/core/codec/described_value.hpp>
 #include <interlock/core/codec/json.hpp>
 
 #include <boost/mp11/algorithm.hpp>
@@ -427,26 +428,28 @@ bool read_json_parts(Json const& json, M& value)
 }
 
 /// The digits of a number that is whole although it is written with a fraction or an exponent, as `3.0` or
-/// `1e+14` is; nothing where it is not, or is too large for 64 bits.
+/// `1e+14` is; nothing where it is not, or where it is beyond 2^53: who writes it so has rounded it perhaps.
 inline std::optional<std::string> whole_digits(std::string_view text)
 {
-    constexpr int most = 20;
+    constexpr int most = 16;
+    constexpr std::int64_t exact = std::int64_t{1} << 53;
     std::string digits;
     auto const exponent_at = std::min(text.find_first_of("eE"), text.size());
     auto const point = std::min(text.find('.'), exponent_at);
-    int exponent = 0;
+    std::int32_t given = 0;
     if (exponent_at < text.size()) {
         auto const* begin = text.data() + exponent_at + 1;
         begin += *begin == '+' ? 1 : 0;
-        if (std::from_chars(begin, text.data() + text.size(), exponent).ec != std::errc{})
+        if (std::from_chars(begin, text.data() + text.size(), given).ec != std::errc{})
             return std::nullopt;
     }
+    std::int64_t exponent = given;
     digits += text.substr(0, point);
     if (point < exponent_at) {
         auto fraction = text.substr(point + 1, exponent_at - point - 1);
         fraction = fraction.substr(0, fraction.find_last_not_of('0') + 1);
         digits += fraction;
-        exponent -= static_cast<int>(fraction.size());
+        exponent -= static_cast<std::int64_t>(fraction.size());
     }
     for (; exponent < 0 && digits.ends_with('0') && digits.size() > 1; ++exponent)
         digits.pop_back();
@@ -455,6 +458,11 @@ inline std::optional<std::string> whole_digits(std::string_view text)
         return std::nullopt;
     if (!zero)
         digits.append(static_cast<std::size_t>(exponent), '0');
+    std::int64_t number = 0;
+    auto const* const last = digits.data() + digits.size();
+    auto const end = std::from_chars(digits.data(), last, number);
+    if (end.ec != std::errc{} || end.ptr != last || number > exact || number < -exact)
+        return std::nullopt;
     return digits;
 }
 
@@ -473,8 +481,9 @@ bool read_json(Json const& json, M& value)
         value = static_cast<M>(number);
         return good;
     } else if constexpr (std::is_integral_v<M> || std::is_floating_point_v<M>) {
+        // A small double that a float rounds to zero is read so, as in the library's own form.
         using Number = std::conditional_t<
-            std::is_floating_point_v<M>, M,
+            std::is_floating_point_v<M>, double,
             std::conditional_t<std::is_signed_v<M>, std::int64_t, std::uint64_t>>;
         Number number{};
         std::optional<std::string> whole;
@@ -484,9 +493,14 @@ bool read_json(Json const& json, M& value)
         auto const& text = whole ? *whole : json.text;
         auto const* const last = text.data() + text.size();
         auto const end = std::from_chars(text.data(), last, number);
-        value = static_cast<M>(number);
-        return json.kind == Json::Kind::number && end.ptr == last && end.ec == std::errc{} &&
-               static_cast<Number>(value) == number;
+        if (json.kind != Json::Kind::number || end.ptr != last || end.ec != std::errc{})
+            return false;
+        if constexpr (std::is_floating_point_v<M>) {
+            return narrow(number, value);
+        } else {
+            value = static_cast<M>(number);
+            return static_cast<Number>(value) == number;
+        }
     } else if constexpr (is_optional<M>::value) {
         if (json.kind != Json::Kind::null)
             return read_json(json, value.emplace());
