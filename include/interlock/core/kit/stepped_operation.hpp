@@ -33,7 +33,7 @@ inline namespace v0 {
 namespace detail {
 
 /// An operation that runs in steps. What is guaranteed stands at `AsyncOperation`.
-class SteppedOperation : public Waiter, public Alarm, private PendingOperations::Member {
+class SteppedOperation : public Waiter, private PendingOperations::Member, public Alarm {
 public:
     SteppedOperation(SteppedOperation const&) = delete;
     SteppedOperation& operator=(SteppedOperation const&) = delete;
@@ -146,12 +146,8 @@ private:
     /// The execution context goes away.
     void abandon() noexcept override;
 
-    std::shared_ptr<PendingOperations::List> list_;  // of the execution context
-    std::unique_ptr<Stop> stop_;                     // null: nobody can stop the call by a token
-    std::mutex mutex_;
-    std::shared_ptr<Offload> offload_;       // null until the first call on another thread
-    std::atomic<bool> offload_done_{false};  // the call on another thread has returned
-    std::atomic<int> references_{1};         // its own, until it has completed
+    // The alarm is the last base and the flags come first, since they find room behind what the alarm holds:
+    // there may be very many operations, and each that waits keeps its memory.
     std::atomic<bool> cancel_requested_{false};
     std::atomic<bool> woken_{false};  // since `take_wake` was last called
     // Under the mutex:
@@ -160,6 +156,13 @@ private:
     bool again_{false};     // it was asked for a step while one ran
     bool stepped_{false};   // to its end, before it was on the executor
     bool finished_{false};  // completed or abandoned: no step follows
+
+    std::shared_ptr<PendingOperations::List> list_;  // of the execution context
+    std::unique_ptr<Stop> stop_;                     // null: nobody can stop the call by a token
+    std::mutex mutex_;
+    std::shared_ptr<Offload> offload_;       // null until the first call on another thread
+    std::atomic<int> references_{1};         // its own, until it has completed
+    std::atomic<bool> offload_done_{false};  // the call on another thread has returned
 };
 
 }  // namespace detail

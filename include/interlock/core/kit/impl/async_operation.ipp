@@ -77,6 +77,10 @@ template <class Handler, class R>
 void AsyncOperation<Handler, R>::let_go() noexcept
 {
     disarm();
+    // Ringing takes the operation's mutex alone, which nobody holds here, and asks for a step. So the wait is
+    // short, and only those have it whose alarm has rung.
+    if (alarm_rang_)
+        runtime_.cancel(*this);
     boost::asio::get_associated_cancellation_slot(handler_).clear();
 }
 
