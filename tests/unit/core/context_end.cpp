@@ -19,12 +19,16 @@
 #include "support/catch.hpp"
 #include "support/states.hpp"
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -176,6 +180,54 @@ TEST_CASE("the handler of a call is called when no alarm of the call rings any m
     context.run();
     CHECK(destroyed == true);
     alarm.join();
+}
+
+/// Waits for a lock that somebody else has, and listens to `slot` meanwhile.
+struct Waiting {
+    explicit Waiting(asio::cancellation_slot slot)
+    {
+        locks.async_acquire(
+            "x", {.deadline = 1h},
+            asio::bind_cancellation_slot(
+                slot, asio::bind_executor(*context, [this](error_code e, auto) { error = e; })));
+        context->poll();
+        CHECK(slot.has_handler());
+    }
+    LockStateService<Stock, memory::StateRepository<Stock>> locks{memory::StateRepository<Stock>{}};
+    Lock<Stock> held{locks.acquire("x")};
+    std::unique_ptr<asio::io_context> context{std::make_unique<asio::io_context>()};
+    std::optional<error_code> error;
+};
+
+TEST_CASE("the end of a context touches no signal that has gone before it", "[core][context]")
+{
+    alignas(asio::cancellation_signal) std::array<unsigned char, sizeof(asio::cancellation_signal)> place{};
+    auto* const signal = ::new (static_cast<void*>(place.data())) asio::cancellation_signal;
+    Waiting waiting{signal->slot()};
+    std::destroy_at(signal);
+    place.fill(0x11);
+    waiting.context.reset();
+    CHECK(std::ranges::count(place, 0x11) == std::ssize(place));
+    CHECK_FALSE(waiting.error);
+}
+
+TEST_CASE("a signal that is emitted behind the end of a context reaches nobody", "[core][context]")
+{
+    asio::cancellation_signal signal;
+    Waiting waiting{signal.slot()};
+    waiting.context.reset();
+    signal.emit(asio::cancellation_type::terminal);
+    CHECK_FALSE(waiting.error);
+}
+
+TEST_CASE("a call that has completed has left its slot", "[core][context]")
+{
+    asio::cancellation_signal signal;
+    Waiting waiting{signal.slot()};
+    signal.emit(asio::cancellation_type::terminal);
+    waiting.context->poll();
+    CHECK(waiting.error == Errc::cancelled);
+    CHECK_FALSE(signal.slot().has_handler());
 }
 
 }  // namespace context_end_test

@@ -145,7 +145,7 @@ private:
     }
 
     void post() noexcept override;
-    void let_go() noexcept override;
+    void end_alarm() noexcept override;
 
     /// What the executor calls: takes a step, and completes the operation when it was the last one.
     void run(Ref<AsyncOperation> self);
