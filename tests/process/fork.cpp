@@ -7,6 +7,10 @@
 // parent's is destroyed in the child. The parent reads the pipe and makes its own calls after that.
 
 #include <interlock/backends/memory/state_repository.hpp>
+#include <interlock/core/kit/store_identity.hpp>
+#include <interlock/core/runtime/alarm.hpp>
+#include <interlock/core/runtime/random.hpp>
+#include <interlock/core/runtime/thread.hpp>
 #include <interlock/core/transaction_service.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
@@ -211,6 +215,84 @@ TEST_CASE(
         return out + " " + std::to_string(left);
     }));
     CHECK(found == "held released 9");
+}
+
+/// Calls `ask` on a thread of the parent all the time, and once in each of many children.
+template <class F>
+std::string ask_in_children(F ask)
+{
+    std::atomic<bool> stop{false};
+    std::atomic<int> asked{0};
+    std::thread asking([&] {
+        for (; !stop; ++asked)
+            ask();
+    });
+    REQUIRE(eventually([&] { return asked > 0; }));
+    std::string found;
+    for (int i = 0; i < 1000 && (i == 0 || found == "answered"); ++i)
+        found = finish(start([&] {
+            ::alarm(3);
+            ask();
+            return std::string("answered");
+        }));
+    stop = true;
+    asking.join();
+    return found;
+}
+
+TEST_CASE("a child waits for none of its parent's threads", "[process][fork]")
+{
+    int const store = 0;
+    CHECK(ask_in_children([&] {
+              static_cast<void>(interlock::detail::CallThreads::of(&store, 0, 1));
+          }) == "answered");
+    CHECK(ask_in_children([] { static_cast<void>(intern_store("a place")); }) == "answered");
+}
+
+TEST_CASE("no thread of a child meets the alarm clock of the parent", "[process][fork]")
+{
+    // Each round stands for a fork: two threads of the child ask, a little apart from each other, and neither
+    // must get what there was before.
+    auto const found = finish(start([] {
+        using interlock::detail::AlarmClock;
+        constexpr int rounds = 20'000;
+        std::atomic<int> arrived{0};
+        // Awake, so that both go on at the same time; a barrier would put them to sleep.
+        auto const meet = [&](int& meetings) {
+            ++meetings;
+            ++arrived;
+            for (int looks = 0; arrived < 2 * meetings; ++looks)
+                if (looks % 10'000 == 9'999)
+                    std::this_thread::yield();
+        };
+        std::array<AlarmClock*, 2> clocks{};
+        std::array<int, 2> stale{};
+        int different = 0;
+        auto const ask = [&](std::size_t i) {
+            int meetings = 0;
+            auto random = static_cast<std::uint32_t>(i);
+            for (int round = 0; round < rounds; ++round) {
+                auto* const before = clocks[i];
+                meet(meetings);
+                if (i == 0)
+                    ++interlock::detail::fork_counter();
+                meet(meetings);
+                random = random * 1664525U + 1013904223U;
+                for (auto pause = (random >> 16U) % 40U; pause != 0; --pause)
+                    std::atomic_signal_fence(std::memory_order_seq_cst);
+                clocks[i] = &AlarmClock::instance();
+                stale[i] += clocks[i] == before ? 1 : 0;
+                meet(meetings);
+                if (i == 0)
+                    different += clocks[0] != clocks[1] ? 1 : 0;
+            }
+        };
+        std::thread other([&] { ask(1); });
+        ask(0);
+        other.join();
+        return std::to_string(stale[0] + stale[1]) + " stale, " + std::to_string(different) + " different";
+    }));
+    CHECK(found == "0 stale, 0 different");
 }
 
 TEST_CASE("forked children never draw the same owner token", "[process][fork]")

@@ -66,7 +66,9 @@ namespace detail {
 /// When the execution context goes away first, the operation is abandoned: `leave` is called, a call on
 /// another thread is waited for, and the handler is destroyed without being called.
 /// **Lifetime.** The operation counts its references: one of its own until it has completed, one for each
-/// step that is queued, one for an alarm that is armed. The last one calls `destroy`.
+/// step that is queued, one for an alarm that is armed. The last one calls `destroy`. No alarm holds one any
+/// more when the operation completes or is abandoned: an alarm that rings then is waited for, since its thread
+/// would otherwise destroy the handler, and give up the work of the executor, behind the end of their context.
 /// **Thread safety.** `wake`, `ring`, `schedule` and the references may be used from any thread.
 /// Everything else belongs to the operation's own steps.
 template <class Handler, class R>
@@ -103,12 +105,15 @@ protected:
     /// one alarm at a time.
     void wake_at(TimePoint at);
 
-    /// Takes the alarm back.
+    /// Takes the alarm back, unless it rings or has rung. It may still be ringing when this returns.
     void disarm() noexcept
     {
-        // Not taken back: it is ringing, and drops its reference itself.
-        if (std::exchange(alarm_armed_, false) && runtime_.disarm(*this))
+        if (!std::exchange(alarm_armed_, false))
+            return;
+        if (runtime_.disarm(*this))
             drop_reference();
+        else
+            alarm_rang_ = true;  // and drops its reference itself
     }
 
     /// Runs `call` on a thread of `executor`, which may be blocked, and then takes the next step, in which
@@ -140,12 +145,13 @@ private:
     }
 
     void post() noexcept override;
-    void let_go() noexcept override;
+    void end_alarm() noexcept override;
 
     /// What the executor calls: takes a step, and completes the operation when it was the last one.
     void run(Ref<AsyncOperation> self);
 
-    bool alarm_armed_{false};  // of the steps alone, as `alarm_at_`; here it takes no room
+    bool alarm_armed_{false};  // of the steps alone, as `alarm_rang_` and `alarm_at_`; here it takes no room
+    bool alarm_rang_{false};   // an alarm could not be taken back, and may be ringing even now
     Handler handler_;
     // Outlives the handler, which is moved out to be called.
     boost::asio::associated_allocator_t<Handler> allocator_;

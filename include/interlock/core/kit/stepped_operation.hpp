@@ -18,6 +18,8 @@
 #include <interlock/core/runtime/alarm.hpp>
 #include <interlock/separate_compilation.hpp>
 
+#include <boost/asio/cancellation_type.hpp>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -33,7 +35,7 @@ inline namespace v0 {
 namespace detail {
 
 /// An operation that runs in steps. What is guaranteed stands at `AsyncOperation`.
-class SteppedOperation : public Waiter, public Alarm, private PendingOperations::Member {
+class SteppedOperation : public Waiter, private PendingOperations::Member, public Alarm {
 public:
     SteppedOperation(SteppedOperation const&) = delete;
     SteppedOperation& operator=(SteppedOperation const&) = delete;
@@ -76,6 +78,33 @@ protected:
         bool gone{false};  // the operation is; a call that has not begun is dropped
     };
 
+    /// What the handler's cancellation slot calls. It lies in the signal, which the end of a context may find
+    /// gone, or may leave behind: whichever of the two goes first, signal or operation, tells the other one.
+    class SlotListener {
+    public:
+        explicit SlotListener(SteppedOperation& operation) noexcept : operation_(&operation)
+        {
+            operation.slot_listener_ = this;
+        }
+        SlotListener(SlotListener const&) = delete;
+        SlotListener& operator=(SlotListener const&) = delete;
+        ~SlotListener()
+        {
+            if (operation_ != nullptr)
+                operation_->slot_listener_ = nullptr;
+        }
+        void operator()(boost::asio::cancellation_type) const noexcept
+        {
+            if (operation_ != nullptr)
+                operation_->request_cancellation();
+        }
+        /// The operation goes.
+        void leave() noexcept { std::exchange(operation_, nullptr)->slot_listener_ = nullptr; }
+
+    private:
+        SteppedOperation* operation_;  // null: it is gone
+    };
+
     explicit SteppedOperation(std::stop_token stop);
     ~SteppedOperation();
 
@@ -92,8 +121,10 @@ protected:
     virtual void join() = 0;
     /// Queues a call of `take_step` on the executor.
     virtual void post() noexcept = 0;
-    /// Takes the alarm back and lets the cancellation slot go.
-    virtual void let_go() noexcept = 0;
+    /// Takes the alarm back, and waits for it where it rings.
+    virtual void end_alarm() noexcept = 0;
+    /// Whether the handler's cancellation slot still calls this operation.
+    bool in_slot() const noexcept { return slot_listener_ != nullptr; }
 
     /// Joins `list`; from here on the operation may be woken, cancelled and abandoned.
     void enter(std::shared_ptr<PendingOperations::List> list);
@@ -146,12 +177,8 @@ private:
     /// The execution context goes away.
     void abandon() noexcept override;
 
-    std::shared_ptr<PendingOperations::List> list_;  // of the execution context
-    std::unique_ptr<Stop> stop_;                     // null: nobody can stop the call by a token
-    std::mutex mutex_;
-    std::shared_ptr<Offload> offload_;       // null until the first call on another thread
-    std::atomic<bool> offload_done_{false};  // the call on another thread has returned
-    std::atomic<int> references_{1};         // its own, until it has completed
+    // The alarm is the last base and the flags come first, since they find room behind what the alarm holds:
+    // there may be very many operations, and each that waits keeps its memory.
     std::atomic<bool> cancel_requested_{false};
     std::atomic<bool> woken_{false};  // since `take_wake` was last called
     // Under the mutex:
@@ -160,6 +187,14 @@ private:
     bool again_{false};     // it was asked for a step while one ran
     bool stepped_{false};   // to its end, before it was on the executor
     bool finished_{false};  // completed or abandoned: no step follows
+
+    std::shared_ptr<PendingOperations::List> list_;  // of the execution context
+    std::unique_ptr<Stop> stop_;                     // null: nobody can stop the call by a token
+    SlotListener* slot_listener_{nullptr};           // null: no slot calls this operation
+    std::mutex mutex_;
+    std::shared_ptr<Offload> offload_;       // null until the first call on another thread
+    std::atomic<int> references_{1};         // its own, until it has completed
+    std::atomic<bool> offload_done_{false};  // the call on another thread has returned
 };
 
 }  // namespace detail

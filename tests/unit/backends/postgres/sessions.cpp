@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
@@ -31,6 +32,7 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace postgres_sessions_test {
@@ -187,6 +189,33 @@ TEST_CASE(
     CHECK(status == 0);
     CHECK(stock->load("x"));
     CHECK(sessions() == before);
+}
+
+TEST_CASE("a child names its statements, whatever the parent was doing at the fork", "[postgres][fork]")
+{
+    namespace detail = postgres::detail;
+    detail::Statement const before{"SELECT 'before the fork'"};
+    std::atomic<bool> stop{false};
+    std::atomic<int> asked{0};
+    std::thread asking([&] {
+        for (; !stop; ++asked)
+            static_cast<void>(detail::Statement{"SELECT 1"});
+    });
+    REQUIRE(interlock_test::eventually([&] { return asked > 0; }));
+    int status = 0;
+    for (int i = 0; i < 1000 && status == 0; ++i) {
+        auto const child = ::fork();
+        if (child == 0) {
+            ::alarm(3);
+            // A connection of the child prepares both, so they need two names.
+            bool const mistaken = detail::Statement{"SELECT 'in the child'"}.name() == before.name();
+            ::_exit(mistaken || before.text() != "SELECT 'before the fork'" ? 1 : 0);
+        }
+        ::waitpid(child, &status, 0);
+    }
+    stop = true;
+    asking.join();
+    CHECK(status == 0);
 }
 
 TEST_CASE(

@@ -35,7 +35,8 @@ public:
     explicit Statement(std::string_view text);
     /// The SQL.
     std::string const& text() const noexcept { return known_->first; }
-    /// Under this name the statement is prepared; the same for equal texts in all of the process.
+    /// Under this name the statement is prepared: the same for equal texts in all of the process, except that
+    /// what a forked child makes anew has another name than its parent's. No two texts have the same name.
     std::string const& name() const noexcept { return known_->second; }
 
 private:

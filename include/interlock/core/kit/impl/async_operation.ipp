@@ -29,7 +29,7 @@ void AsyncOperation<Handler, R>::join()
     enter(PendingOperations::list_of(context()));
     auto slot = boost::asio::get_associated_cancellation_slot(handler_);
     if (slot.is_connected())
-        slot.assign([this](boost::asio::cancellation_type) { request_cancellation(); });
+        slot.template emplace<SlotListener>(static_cast<SteppedOperation&>(*this));
 }
 
 template <class Handler, class R>
@@ -74,17 +74,23 @@ void AsyncOperation<Handler, R>::post() noexcept
 }
 
 template <class Handler, class R>
-void AsyncOperation<Handler, R>::let_go() noexcept
+void AsyncOperation<Handler, R>::end_alarm() noexcept
 {
     disarm();
-    boost::asio::get_associated_cancellation_slot(handler_).clear();
+    // Ringing takes the operation's mutex alone, which nobody holds here, and asks for a step. So the wait is
+    // short, and only those have it whose alarm has rung.
+    if (alarm_rang_)
+        runtime_.cancel(*this);
 }
 
 template <class Handler, class R>
 void AsyncOperation<Handler, R>::run(Ref<AsyncOperation> self)
 {
-    if (take_step())
-        complete(std::move(self));
+    if (!take_step())
+        return;
+    if (in_slot())
+        boost::asio::get_associated_cancellation_slot(handler_).clear();
+    complete(std::move(self));
 }
 
 template <class Op, class Handler, class... A>

@@ -95,7 +95,7 @@ INTERLOCK_DECL bool SteppedOperation::take_step()
         std::lock_guard lock(mutex_);
         finished_ = true;
     }
-    let_go();
+    end_alarm();
     stop_.reset();  // waits for a callback that runs
     {
         std::lock_guard lock(list_->mutex);
@@ -215,7 +215,9 @@ INTERLOCK_DECL void SteppedOperation::abandon() noexcept
         offload_->returned.wait(lock, [&] { return offload_->running == 0; });
     }
     leave();
-    let_go();
+    if (slot_listener_ != nullptr)
+        slot_listener_->leave();  // and not the slot, whose signal may be gone
+    end_alarm();
     stop_.reset();  // waits for a callback that runs
     drop_reference();
 }

@@ -8,13 +8,22 @@
 namespace interlock {
 inline namespace v0 {
 
+namespace detail {
+
+/// The stores of this process, by their names.
+struct KnownStores {
+    std::mutex mutex;
+    std::map<std::string, std::weak_ptr<std::string const>> stores;
+};
+
+}  // namespace detail
+
 INTERLOCK_DECL std::shared_ptr<std::string const> intern_store(std::string name)
 {
-    static std::mutex mutex;
-    static auto& known = detail::immortal<std::map<std::string, std::weak_ptr<std::string const>>>();
-    std::lock_guard lock(mutex);
-    std::erase_if(known, [](auto const& entry) { return entry.second.expired(); });
-    auto& entry = known[name];
+    auto& known = detail::immortal_of_process<detail::KnownStores>();
+    std::lock_guard lock(known.mutex);
+    std::erase_if(known.stores, [](auto const& entry) { return entry.second.expired(); });
+    auto& entry = known.stores[name];
     auto store = entry.lock();
     if (!store) {
         store = std::make_shared<std::string const>(std::move(name));

@@ -4,6 +4,7 @@
 #define INTERLOCK_CORE_RUNTIME_IMPL_ALARM_IPP
 
 #include <interlock/core/runtime/alarm.hpp>
+#include <interlock/core/runtime/immortal.hpp>
 #include <interlock/core/runtime/without_cancellation.hpp>
 
 namespace interlock {
@@ -13,20 +14,8 @@ namespace detail {
 
 INTERLOCK_DECL AlarmClock& AlarmClock::instance()
 {
-    static std::atomic<AlarmClock*> current{nullptr};
-    static std::atomic<std::uint64_t> generation{0};
-    static std::mutex creating;
-    auto const now = process_generation();
-    auto* clock = current.load(std::memory_order_acquire);
-    if (clock != nullptr && generation.load(std::memory_order_acquire) == now)
-        return *clock;
-    std::lock_guard lock(creating);
-    if (current.load() == nullptr || generation.load() != now) {
-        // Never destroyed: its thread goes on until the process ends
-        current.store(new AlarmClock, std::memory_order_release);
-        generation.store(now, std::memory_order_release);
-    }
-    return *current.load();
+    // Its thread goes on until the process ends.
+    return immortal_of_process<AlarmClock>();
 }
 
 INTERLOCK_DECL void AlarmClock::arm(Alarm& alarm, TimePoint at)

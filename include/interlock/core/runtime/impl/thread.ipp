@@ -4,12 +4,10 @@
 #define INTERLOCK_CORE_RUNTIME_IMPL_THREAD_IPP
 
 #include <interlock/core/runtime/immortal.hpp>
-#include <interlock/core/runtime/random.hpp>
 #include <interlock/core/runtime/thread.hpp>
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -73,8 +71,6 @@ public:
     static std::shared_ptr<CallThreads> find(Name const& name, std::size_t most);
 
 private:
-    static ThreadRegistry& instance();
-
     std::mutex mutex_;
     struct Hash {
         std::size_t operator()(Name const& name) const noexcept
@@ -89,7 +85,7 @@ private:
 
 INTERLOCK_DECL std::shared_ptr<CallThreads> ThreadRegistry::find(Name const& name, std::size_t most)
 {
-    auto& registry = instance();
+    auto& registry = immortal_of_process<ThreadRegistry>();  // threads may outlive main
     std::lock_guard lock(registry.mutex_);
     if (auto const it = registry.known_.find(name); it != registry.known_.end())
         if (auto threads = it->second.lock())
@@ -99,21 +95,6 @@ INTERLOCK_DECL std::shared_ptr<CallThreads> ThreadRegistry::find(Name const& nam
     auto threads = std::make_shared<CallThreads>(most);
     registry.known_[name] = threads;
     return threads;
-}
-
-INTERLOCK_DECL ThreadRegistry& ThreadRegistry::instance()
-{
-    // The registry is never destroyed, since threads may outlive main. A forked child leaves its parent's
-    // registry alone, whose mutex may be locked, and makes its own.
-    static auto& creating = immortal<std::mutex>();
-    static ThreadRegistry* registry = nullptr;
-    static std::uint64_t made_for = 0;
-    std::lock_guard lock(creating);
-    if (registry == nullptr || made_for != process_generation()) {
-        registry = new ThreadRegistry;
-        made_for = process_generation();
-    }
-    return *registry;
 }
 
 INTERLOCK_DECL std::shared_ptr<CallThreads> CallThreads::unbounded()

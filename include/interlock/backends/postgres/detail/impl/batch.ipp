@@ -6,6 +6,7 @@
 #include <interlock/backends/postgres/detail/batch.hpp>
 #include <interlock/backends/postgres/detail/utf8.hpp>
 #include <interlock/core/runtime/immortal.hpp>
+#include <interlock/core/runtime/random.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -20,17 +21,24 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+/// The statements that this process has named. Threads of the library still use them while the process ends.
+struct NamedStatements {
+    std::mutex mutex;
+    std::unordered_map<std::string, std::string> names;  // by the text
+};
+
 [[gnu::noinline]] INTERLOCK_DECL Statement::Statement(std::string_view text)
 {
-    // The two statics are never destroyed, since threads of the library still use statements while the
-    // process ends.
-    static auto& mutex = interlock::detail::immortal<std::mutex>();
-    static auto& known = interlock::detail::immortal<std::unordered_map<std::string, std::string>>();
-    std::lock_guard lock(mutex);
-    auto const number = known.size();
-    auto const [at, is_new] = known.try_emplace(std::string(text));
-    if (is_new)
-        at->second = "interlock_" + std::to_string(number);
+    auto& named = interlock::detail::immortal_of_process<NamedStatements>();
+    std::lock_guard lock(named.mutex);
+    auto at = named.names.find(std::string(text));
+    if (at == named.names.end()) {
+        auto name = "interlock_" + std::to_string(named.names.size());
+        // A forked child uses its parent's statements, too, so that it must not give their names again.
+        if (auto const process = interlock::detail::process_generation(); process != 0)
+            name += "_" + std::to_string(process);
+        at = named.names.emplace(text, std::move(name)).first;
+    }
     known_ = &*at;
 }
 
