@@ -7,6 +7,7 @@
 
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -292,6 +293,28 @@ private:
 };
 
 }  // namespace transaction_machine
+
+TEST_CASE("Between the questions what became of a commit there is a wait", "[interleaving][transaction]")
+{
+    using namespace transaction_machine;
+    auto const immediate = GENERATE(0, 1, std::numeric_limits<int>::max());
+    TransactionMachine machine{
+        RetryLimits{10, Backoff{.initial = 1ms, .cap = 8ms, .immediate = immediate}}, zero + 1h, HasId::yes};
+    auto now = zero;
+    CHECK(machine.start(now) == Action::look_up);
+    CHECK(machine.looked_up(false, Errc::ok, now, 0) == Action::begin);
+    CHECK(machine.began(Errc::ok, now, 0) == Action::run);
+    CHECK(machine.ran(Ran::returned, now) == Action::commit);
+    auto const code = Errc::outcome_unknown;
+    CHECK(machine.committed(code, false, Errc::unavailable, now, 0) == Action::resolve);
+    for (int i = 0; i < 5; ++i) {
+        CHECK(machine.resolved(Resolved::unknown, now, ~std::uint64_t{0}) == Action::sleep);
+        CHECK(machine.wake_at() - now >= std::min(1ms * (1 << i), 8ms) / 2);
+        now = machine.wake_at();
+        CHECK(machine.slept(now) == Action::resolve);
+    }
+}
+
 }  // namespace
 
 TEST_CASE(

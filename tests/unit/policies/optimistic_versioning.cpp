@@ -220,6 +220,37 @@ struct Calls {
     std::string names;
 };
 
+/// Copied only as long as its owner likes.
+struct Fragile {
+    explicit Fragile(int v) : value(v) {}
+    Fragile(Fragile const& other) : value(other.value)
+    {
+        if (!may_be_copied)
+            throw std::runtime_error("no copy");
+    }
+    Fragile(Fragile&&) = default;
+    Fragile& operator=(Fragile const&) = default;
+    Fragile& operator=(Fragile&&) = default;
+    int value;
+    static inline bool may_be_copied{true};
+};
+
+TEST_CASE("a state that cannot be copied is not remembered", "[policies][optimistic_versioning]")
+{
+    StateCache<Fragile> cache{2};
+    Key const key{"a"};
+    cache.put(key, Fragile{1}, 1, 0);
+    CHECK(cache.find(key)->value.value == 1);
+    Fragile::may_be_copied = false;
+    cache.put(key, Fragile{2}, 2, 0);
+    cache.put(Key{"b"}, Fragile{3}, 3, 0);
+    Fragile::may_be_copied = true;
+    CHECK_FALSE(cache.find(key));
+    CHECK_FALSE(cache.find(Key{"b"}));
+    cache.put(key, Fragile{4}, 4, 0);
+    CHECK(cache.find(key)->value.value == 4);
+}
+
 TEST_CASE("a remembered state saves the load, and is never believed", "[policies][optimistic_versioning]")
 {
     Repository const inner;

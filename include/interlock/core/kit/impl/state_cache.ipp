@@ -53,7 +53,8 @@ void StateCache<T>::put(Key const& key, T const& value, Version version, std::ui
             places_.erase(states_.back().first);
             states_.pop_back();
         }
-    } catch (std::bad_alloc const&) {
+    } catch (...) {  // no memory, or the state cannot be copied: what is known of it may be half of it
+        drop(key);
     }
 }
 

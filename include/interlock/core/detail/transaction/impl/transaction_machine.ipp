@@ -68,7 +68,8 @@ INTERLOCK_DECL Action TransactionMachine::resolved(Resolved how, TimePoint now, 
         return retry(Errc::unavailable, Action::begin, now, random);
     case Resolved::unknown: break;
     }
-    auto const at = add(now, limits().backoff.delay(++resolutions_ + immediate_, random));
+    Backoff const waits{.initial = initial_, .cap = cap_, .immediate = 0};
+    auto const at = add(now, waits.delay(++resolutions_, random));
     if (at >= deadline_)
         return roll_back(Errc::outcome_unknown, unknown_cause_);
     wake_at_ = at;
