@@ -8,13 +8,16 @@
 #include "support/blocking_repository.hpp"
 #include "support/catch.hpp"
 #include "support/states.hpp"
+#include "support/threads.hpp"
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace state_repository_test {
 
@@ -54,6 +57,42 @@ private:
     memory::StateRepository<Stock> inner_;
 };
 static_assert(VersionedRepository<Plain> && !AtomicRepository<Plain> && !LeaseRepository<Plain>);
+
+/// Which calls of a `Parted` store are `unavailable`.
+enum class Away { none, loads, all_from_the_next_load, all };
+
+/// A store with leases that cannot take a lock and read in one trip.
+class Parted : public StoreMembers<Parted, Stock, std::string> {
+public:
+    using value_type = Stock;
+    using key_type = std::string;
+    using runtime_type = SystemRuntime;
+    static constexpr std::string_view name = "parted";
+
+    Parted(memory::StateRepository<Stock> inner, std::atomic<Away>& away)
+        : inner_(std::move(inner)), away_(&away)
+    {}
+    SystemRuntime runtime() const { return {}; }
+    void const* identity() const { return inner_.identity(); }
+    template <class Verb>
+        requires(
+            CarriesOut<memory::StateRepository<Stock>, Verb> &&
+            !std::same_as<Verb, verb::CreateAndLoad<Stock>>)
+    Outcome<typename Verb::answer> carry_out(Verb const& verb, Deadline d) const
+    {
+        bool const load = Verb::name == "load";
+        if (load && *away_ == Away::all_from_the_next_load)
+            *away_ = Away::all;
+        if (*away_ == Away::all || (load && *away_ == Away::loads))
+            return Errc::unavailable;
+        return inner_.carry_out(verb, d);
+    }
+
+private:
+    memory::StateRepository<Stock> inner_;
+    std::atomic<Away>* away_;
+};
+static_assert(FencedRepository<Parted> && !FusedRepository<Parted>);
 
 static_assert(FusedRepository<StateRepository<Stock>> && OperationRepository<StateRepository<Stock>>);
 static_assert(RowLockingRepository<StateRepository<Stock>>);
@@ -111,6 +150,43 @@ TEST_CASE(
             .try_do_in_transaction(OperationId{"op"}, "x", take),
         "operation");
     CHECK(erased.load("x")->value.quantity == 0);
+}
+
+TEST_CASE("a lock whose state cannot be read is given back", "[core][state_repository]")
+{
+    memory::StateRepository<Stock> const memory;
+    std::atomic<Away> away{Away::loads};
+    StateRepository<Stock> const erased = Parted{memory, away};
+    OwnerToken const owner{{1, 1}};
+    Key const x{std::string("x")};
+
+    CHECK(erased.create_and_load(x, owner, 30s).errc() == Errc::unavailable);
+    CHECK_FALSE(memory.inspect(x).value());
+
+    away = Away::all_from_the_next_load;
+    auto const kept = erased.create_and_load(x, owner, 30s);
+    CHECK(kept.errc() == Errc::outcome_unknown);
+    CHECK(kept.cause() == Errc::unavailable);
+    CHECK(memory.inspect(x).value());
+
+    away = Away::none;
+    CHECK(erased.create_and_load(x, owner, 30s));  // asked again, it knows its owner
+}
+
+TEST_CASE(
+    "a lock whose state cannot be read is given back as soon as the store is there again",
+    "[core][state_repository]")
+{
+    memory::StateRepository<Stock> const memory;
+    memory.insert(Stock{"x", 1}).value();
+    std::atomic<Away> away{Away::all_from_the_next_load};
+    TransactionService<Stock> const service{
+        SetNxLock{.lock = {.ttl = 60s}}, StateRepository<Stock>{Parted{memory, away}}};
+    auto const outcome = service.try_do_in_transaction("x", [](Stock&) {}, {.deadline = 200ms});
+    CHECK(outcome.errc() == Errc::deadline_exceeded);
+    CHECK(memory.inspect("x").value());
+    away = Away::none;
+    CHECK(interlock_test::eventually([&] { return !memory.inspect("x").value(); }));
 }
 
 TEST_CASE("open finds the backend by its scheme", "[core][state_repository]")

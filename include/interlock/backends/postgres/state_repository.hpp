@@ -22,6 +22,7 @@
 #include <interlock/backends/postgres/row_transaction.hpp>
 #include <interlock/backends/postgres/schema.hpp>
 #include <interlock/core/contracts/store.hpp>
+#include <interlock/core/kit/doubt.hpp>
 #include <interlock/core/kit/store_members.hpp>
 #include <interlock/core/state_traits.hpp>
 
@@ -302,10 +303,9 @@ public:
         if (both->row.rows() == 0)
             return out;
         auto state = store_->read(both->row, 0, &create.key);
-        if (!state) {  // the lock is ours by now, and of no use
-            static_cast<void>(store_->remove(create.key, &create.owner, deadline));
-            return std::move(state).failure();
-        }
+        if (!state)  // the lock is ours by now, and of no use
+            return interlock::detail::after_undoing(
+                std::move(state).failure(), store_->remove(create.key, &create.owner, deadline));
         out.state.emplace(*std::move(state));
         return out;
     }

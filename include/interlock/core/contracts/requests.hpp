@@ -334,8 +334,9 @@ struct Create {
     std::string_view holder{};
 };
 
-/// `Create`, and `Load` after it, in one trip. A failure of the load gives the lock back. It may be sent
-/// again as `Create` may.
+/// `Create`, and `Load` after it, in one trip. A failure of the load gives the lock back. One that may have
+/// left the lock granted is `outcome_unknown` or `corrupt_state`; whoever does not ask again sends `Remove`
+/// then. It may be sent again as `Create` may.
 template <class T>
 struct CreateAndLoad {
     using answer = GrantAndState<T>;

@@ -12,6 +12,7 @@
 #include <interlock/core/contracts/store.hpp>
 #include <interlock/core/detail/erased_verbs.hpp>
 #include <interlock/core/kit/blocking_waiter.hpp>
+#include <interlock/core/kit/doubt.hpp>
 #include <interlock/core/kit/known_call.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/kit/store_members.hpp>
@@ -287,8 +288,8 @@ private:
             return GrantAndState<T>{*grant, *std::move(state)};
         if (state.errc() == Errc::not_found)
             return GrantAndState<T>{*grant, std::nullopt};
-        static_cast<void>(carry_out_or_refuse(verb::Remove{both.key, both.owner}, deadline));
-        return std::move(state).failure();
+        return after_undoing(
+            std::move(state).failure(), carry_out_or_refuse(verb::Remove{both.key, both.owner}, deadline));
     }
 
     R r_;

@@ -74,6 +74,14 @@ private:
     bool under_way_{false};  // an attempt has not ended
 };
 
+/// The failure of a call that had an effect and nothing to show for it, behind `undone`, which was to take
+/// that effect back: where it was not taken back, the call is in doubt because of its failure.
+template <class X>
+Failure after_undoing(Failure failure, Outcome<X> const& undone) noexcept
+{
+    return undone ? std::move(failure) : std::move(failure).in_doubt();
+}
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace interlock

@@ -282,6 +282,29 @@ TEST_CASE(
         check_several_rows(statements);
 }
 
+TEST_CASE(
+    "a lock that comes to nothing, and cannot be given back, is in doubt", "[postgres][foreign_uniqueness]")
+{
+    Users const made{{"INSERT INTO {t} (email) VALUES ('a'), ('a')"}};
+    auto const users = made.repository();
+    auto const locks = made.pool.options().name_space + "_lock";
+    sql(
+        {"CREATE FUNCTION " + made.table +
+             "_no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no release'; END$$",
+         "CREATE TRIGGER no BEFORE UPDATE ON " + locks +
+             " FOR EACH ROW WHEN (NEW.owner IS NULL) EXECUTE FUNCTION " + made.table + "_no()"});
+    Key const a{"a"};
+    OwnerToken const owner{{1, 1}};
+    auto const kept = users.create_and_load(a, owner, 30s);
+    CHECK(kept.errc() == Errc::outcome_unknown);
+    CHECK(kept.cause() == Errc::misconfigured);
+    CHECK(kept.detail().find("several rows") != std::string::npos);
+    CHECK(users.inspect(a).value());
+    sql({"DROP TRIGGER no ON " + locks});
+    CHECK(users.create_and_load(a, owner, 30s).errc() == Errc::misconfigured);
+    CHECK_FALSE(users.inspect(a).value());
+}
+
 TEST_CASE("a condition says which row of a key is meant", "[postgres][foreign_uniqueness]")
 {
     Users const made{

@@ -7,6 +7,7 @@
 #include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/table_core.hpp>
+#include <interlock/core/kit/doubt.hpp>
 #include <interlock/core/kit/lock_call.hpp>
 #include <interlock/core/kit/store_identity.hpp>
 
@@ -552,10 +553,8 @@ Outcome<GrantAndRow> TableCore<R>::create(verb::Create const& create, bool state
     GrantAndRow both{Grant{FencingToken{static_cast<std::uint64_t>(*first)}, token_block, granted}, Reply{}};
     if (state)
         both.row = std::move((*replies)[1]);
-    if (both.row && both.row.rows() > 1) {  // the lock is ours by now, and of no use
-        static_cast<void>(remove(create.key, &create.owner, deadline));
-        return several_rows();
-    }
+    if (both.row && both.row.rows() > 1)  // the lock is ours by now, and of no use
+        return interlock::detail::after_undoing(several_rows(), remove(create.key, &create.owner, deadline));
     return both;
 }
 
