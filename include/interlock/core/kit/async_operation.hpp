@@ -67,8 +67,9 @@ namespace detail {
 /// another thread is waited for, and the handler is destroyed without being called.
 /// **Lifetime.** The operation counts its references: one of its own until it has completed, one for each
 /// step that is queued, one for an alarm that is armed. The last one calls `destroy`. No alarm holds one any
-/// more when the operation completes or is abandoned: an alarm that rings then is waited for, since its thread
-/// would otherwise destroy the handler, and give up the work of the executor, behind the end of their context.
+/// more when the operation completes or is abandoned: an alarm that rings then is waited for, since its
+/// thread would otherwise destroy the handler, and give up the work of the executor, behind the end of their
+/// context.
 /// **Thread safety.** `wake`, `ring`, `schedule` and the references may be used from any thread.
 /// Everything else belongs to the operation's own steps.
 template <class Handler, class R>

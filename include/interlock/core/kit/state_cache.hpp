@@ -47,8 +47,8 @@ public:
     /// life), versions may begin anew, so everything that belongs to another life is forgotten.
     void live(std::uint64_t life) noexcept;
 
-    /// Remembers a state. An older version never replaces a newer one, nor is a state of another life taken. A
-    /// state that cannot be copied, for want of memory, say, is forgotten.
+    /// Remembers a state. An older version never replaces a newer one, nor is a state of another life taken.
+    /// A state that cannot be copied, for want of memory, say, is forgotten.
     void put(Key const& key, T const& value, Version version, std::uint64_t life) noexcept;
 
     /// Forgets a state: its commit was refused, say.

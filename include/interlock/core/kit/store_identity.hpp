@@ -24,8 +24,8 @@ namespace interlock {
 inline namespace v0 {
 
 /// The object that stands for the store `name` in this process, whatever client was made for it. It lives as
-/// long as somebody has it; after that a new object with another address takes its place, and so does one in a
-/// forked child. Safe to call from several threads at once.
+/// long as somebody has it; after that a new object with another address takes its place, and so does one in
+/// a forked child. Safe to call from several threads at once.
 std::shared_ptr<std::string const> intern_store(std::string name);
 
 }  // namespace v0

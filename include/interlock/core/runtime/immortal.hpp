@@ -33,10 +33,10 @@ T& immortal(Arguments&&... arguments)
     return *new T(std::forward<Arguments>(arguments)...);
 }
 
-/// The one `T` of this process, which is never destroyed. A forked child has a `T` of its own, since a thread
-/// that exists in its parent alone may have been changing that one, or holds its mutex. `T` is made by whoever
-/// asks first, and of several who do at once all get the same; another one that was made for nothing is
-/// destroyed. Throws what making it throws. Once it is made, asking costs three loads.
+/// The one `T` of this process, which is never destroyed. A forked child has a `T` of its own, since a
+/// thread that exists in its parent alone may have been changing that one, or holds its mutex. `T` is made
+/// by whoever asks first, and of several who do at once all get the same; another one that was made for
+/// nothing is destroyed. Throws what making it throws. Once it is made, asking costs three loads.
 template <class T>
 T& immortal_of_process()
 {
