@@ -14,6 +14,9 @@
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -160,6 +163,52 @@ TEST_CASE("of several hosts the primary is taken, also after a failover", "[post
     run(primary, PostgresServer::binary("pg_ctl") + " -D " + data + " -w promote");
     CHECK(eventually([&] { return bool(rows.try_do_in_transaction("y", add_one, {.deadline = 1s})); }, 15s));
     run(primary, PostgresServer::binary("pg_ctl") + " -D " + data + " -m immediate stop");
+}
+
+/// A machine that lets in, and never says anything.
+class SilentServer {
+public:
+    SilentServer()
+    {
+        REQUIRE(socket_ >= 0);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        REQUIRE(::bind(socket_, reinterpret_cast<sockaddr*>(&address), size) == 0);
+        REQUIRE(::listen(socket_, 100) == 0);
+        REQUIRE(::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+        port_ = ::ntohs(address.sin_port);
+    }
+    SilentServer(SilentServer const&) = delete;
+    SilentServer& operator=(SilentServer const&) = delete;
+    ~SilentServer() { ::close(socket_); }
+    std::string port() const { return std::to_string(port_); }
+
+private:
+    int socket_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    int port_{0};
+};
+
+TEST_CASE("a host that does not answer hides no other", "[postgres][offered]")
+{
+    SilentServer const silent_server;
+    auto const silent = "127.0.0.1:" + silent_server.port();
+    auto const refusing = "127.0.0.1:" + std::to_string(interlock_test::free_port());
+    auto const good = "localhost:" + std::to_string(interlock_test::postgres_server().port());
+    auto const hosts = GENERATE_COPY(
+        silent + "," + good, silent + "," + silent + "," + good, refusing + "," + silent + "," + good,
+        silent + "," + refusing + "," + good, silent + "," + good + "," + silent);
+    CAPTURE(hosts);
+    auto options = postgres::Options::parse("postgresql://interlock@" + hosts + "/postgres").value();
+    options.connect_timeout = 4s;
+    postgres::Pool const pool{options};
+    CHECK(postgres::create_schema(pool, 5s));
+    options =
+        postgres::Options::parse("postgresql://interlock@" + silent + "," + silent + "/postgres").value();
+    options.connect_timeout = 300ms;
+    auto const alone = postgres::create_schema(postgres::Pool{options}, 5s);
+    CHECK(alone.errc() == Errc::unavailable);
 }
 
 TEST_CASE("a pooler that takes no options of the URL is refused in words", "[postgres][offered]")

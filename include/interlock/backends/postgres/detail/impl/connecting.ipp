@@ -14,8 +14,12 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace interlock {
@@ -85,21 +89,97 @@ private:
     return opening;
 }
 
-/// How a connection that was started goes on.
-enum class Connected : unsigned char { yes, refused, too_late };
+/// The servers of a connection: lists of one length, or of one or no element for all of them.
+struct Places {
+    explicit Places(PGconn* opening)
+    {
+        std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const options{
+            PQconninfo(opening), &PQconninfoFree};
+        for (auto const* o = options.get(); o != nullptr && o->keyword != nullptr; ++o)
+            for (auto& [keyword, list] : lists)
+                if (keyword == o->keyword && o->val != nullptr)
+                    list = split(o->val);
+    }
 
-[[gnu::cold]] INTERLOCK_DECL Connected finish_connecting(PGconn* opening, TimePoint until)
+    std::size_t size() const noexcept { return std::max(named().size(), std::size_t{1}); }
+
+    /// Which of them libpq tries now; the first of equal ones.
+    std::size_t tried(PGconn* opening) const
+    {
+        auto const is = [](std::vector<std::string> const& list, std::size_t i, char const* now) {
+            return list.empty() || now == nullptr || list[list.size() == 1 ? 0 : i] == now;
+        };
+        std::size_t i = 0;
+        while (i + 1 < size() &&
+               !(is(named(), i, PQhost(opening)) && is(lists[2].second, i, PQport(opening))))
+            ++i;
+        return i;
+    }
+
+    /// Adds the settings by which all but the i-th are tried.
+    void add_others(std::size_t i, Settings& settings) const
+    {
+        for (auto const& [keyword, list] : lists) {
+            if (list.size() < 2)
+                continue;
+            std::string others;
+            for (std::size_t k = 0; k < list.size(); ++k)
+                if (k != i)
+                    append(others, {k == (i == 0 ? 1U : 0U) ? "" : ",", list[k]});
+            settings.emplace_back(keyword, others);
+        }
+    }
+
+private:
+    std::vector<std::string> const& named() const noexcept
+    {
+        return lists[0].second.empty() ? lists[1].second : lists[0].second;
+    }
+    static std::vector<std::string> split(std::string_view text)
+    {
+        std::vector<std::string> out;
+        for (;;) {
+            auto const comma = text.find(',');
+            out.emplace_back(text.substr(0, comma));
+            if (comma == std::string_view::npos)
+                return out;
+            text.remove_prefix(comma + 1);
+        }
+    }
+
+    std::array<std::pair<std::string_view, std::vector<std::string>>, 3> lists{
+        {{"host", {}}, {"hostaddr", {}}, {"port", {}}}};
+};
+
+/// How a connection that was started goes on. `silent`: the server that is tried does not answer, and others
+/// are behind it.
+enum class Connected : unsigned char { yes, refused, silent, too_late };
+
+/// Each server has its share of the time, since libpq goes on to the next one only when the one before has
+/// refused, and a machine that is gone says nothing.
+[[gnu::cold]] INTERLOCK_DECL Connected
+finish_connecting(PGconn* opening, Places const& places, TimePoint until)
 {
+    auto at = places.tried(opening);
+    auto left = places.size();
+    auto const share = [&] {
+        return interlock::detail::share_of_time(interlock::detail::socket_now(), until, left);
+    };
+    auto by = share();
     auto next = PGRES_POLLING_WRITING;
     while (PQstatus(opening) != CONNECTION_BAD) {
         if (next == PGRES_POLLING_OK)
             return Connected::yes;
         if (next == PGRES_POLLING_FAILED)
             break;
+        if (auto const now = places.tried(opening); now != at) {
+            at = now;
+            left -= left > 1 ? 1 : 0;
+            by = share();
+        }
         auto const events = static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT);
-        if (interlock::detail::wait_for_io(PQsocket(opening), events, until) !=
-            interlock::detail::IoStatus::ok)
-            return Connected::too_late;
+        if (interlock::detail::wait_for_io(PQsocket(opening), events, by) != interlock::detail::IoStatus::ok)
+            return by < until ? Connected::silent : Connected::too_late;
         next = PQconnectPoll(opening);
     }
     return Connected::refused;
@@ -112,7 +192,7 @@ enum class Connected : unsigned char { yes, refused, too_late };
     if (std::erase_if(settings, [](auto const& entry) { return entry.first == "options"; }) == 0)
         return false;
     auto const plain = start_connecting(settings);
-    return plain && finish_connecting(plain.get(), until) == Connected::yes;
+    return plain && finish_connecting(plain.get(), Places{plain.get()}, until) == Connected::yes;
 }
 
 /// A failure that libpq itself has found, before the server refused anything. Its words are those of libpq's
@@ -184,16 +264,19 @@ connect_failure(PGconn* connection, Settings const& settings, std::string const&
     Settings const& settings, std::string const& endpoint, TimePoint until)
 {
     OwnTexts const own_texts;
-    auto opening = start_connecting(settings);
-    if (!opening)
-        return failed(Errc::unavailable, "postgres: out of memory");
-    switch (finish_connecting(opening.get(), until)) {
-    case Connected::yes: return opening;
-    case Connected::too_late:
-        return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, " in time"});
-    case Connected::refused: break;
+    for (auto left = settings;;) {
+        auto opening = start_connecting(left);
+        if (!opening)
+            return failed(Errc::unavailable, "postgres: out of memory");
+        Places const places{opening.get()};
+        switch (finish_connecting(opening.get(), places, until)) {
+        case Connected::yes: return opening;
+        case Connected::too_late:
+            return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, " in time"});
+        case Connected::refused: return connect_failure(opening.get(), left, endpoint, until);
+        case Connected::silent: places.add_others(places.tried(opening.get()), left); break;
+        }
     }
-    return connect_failure(opening.get(), settings, endpoint, until);
 }
 
 }  // namespace detail
