@@ -26,8 +26,8 @@
 ///
 /// Integers are written as JSON numbers. A reader in a language that has no others than floating-point
 /// numbers loses the last digits of those above 2^53: make such a member a text. An integer that is received
-/// may be written as `3.0` or `3e0` up to 2^53. Beyond that it is refused, since a sender that writes it so
-/// has rounded it perhaps.
+/// has neither a fraction nor an exponent: `3.0` and `3e0` are refused, since a sender that writes them has
+/// rounded perhaps.
 
 #include <interlock/core/codec/json.hpp>
 #include <interlock/core/event.hpp>
@@ -231,7 +231,7 @@ private:
     {
         if constexpr (as_json<One>) {
             One fact{};
-            if (is_one<One>(event) && read_json(data, fact))
+            if (is_one<One>(event) && read_json(data, fact, WholeNumbers::digits))
                 StateTraits<One>::encode(fact, found.emplace());
         }
         return found.has_value();

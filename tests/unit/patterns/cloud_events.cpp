@@ -334,6 +334,32 @@ TEST_CASE("what is no envelope is refused in words", "[patterns][cloud_events]")
         CHECK_THAT(with(good + ",\"data\":" + data), ContainsSubstring("'data'"));
 }
 
+TEST_CASE("an integer that was perhaps rounded is refused in an envelope", "[patterns][cloud_events]")
+{
+    auto const read = [](std::string const& data, std::string const& type) {
+        return from_cloud_event<Facts>(
+            R"({"specversion":"1.0","id":"a","source":"s","eventversion":)" + type + R"(","data":)" + data +
+            "}");
+    };
+    auto const sold = [&](std::string const& quantity) {
+        auto const cloud = read("{\"quantity\":" + quantity + "}", R"(1,"type":"stock.sold)");
+        return cloud ? std::to_string(cloud->event.as<Sold>()->quantity) : "none";
+    };
+    CHECK(sold("3") == "3");
+    CHECK(sold("-3") == "-3");
+    for (auto const* rounded : {"3.0", "3e0", "3E+0", "30e-1", "-0.0", "0.0"})
+        CHECK(sold(rounded) == "none");
+    // So are those of an enumeration, in an optional, in a tuple and in a vector.
+    auto const ordered = [&](std::string const& data) {
+        return bool(read(data, R"(2,"type":"order.placed)"));
+    };
+    CHECK(ordered(R"({"colour":1,"empty":2,"range":[1,2.0],"lines":[{"price":3.0}]})"));
+    for (auto const* rounded :
+         {R"({"number":9.007199254740992e15})", R"({"colour":1.0})", R"({"empty":2.0})",
+          R"({"range":[1.0,2]})"})
+        CHECK_FALSE(ordered(rounded));
+}
+
 TEST_CASE("an envelope with very many members is read in time", "[patterns][cloud_events]")
 {
     std::string many = R"({"specversion":"1.0","id":"a","source":"s","type":"other","data":{)";

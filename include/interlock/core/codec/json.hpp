@@ -75,10 +75,15 @@ class JsonReader;
 /// `json` as text again; a text without its quotes, unless it stands `within` another value.
 std::string json_text(Json const& json, bool within = false);
 
+/// How an integer may be written. `digits`: by digits only, since who writes `3.0` or `3e0` has perhaps
+/// rounded it; `any`: with a fraction or an exponent, too, where the number is whole.
+enum class WholeNumbers { any, digits };
+
 /// Makes `value` of `json`. False: it is of another kind, or does not fit. Members that `M` does not have are
-/// passed over, and those that are missing stay as they are.
+/// passed over, and those that are missing stay as they are. A number that is too small for a `float` is read
+/// as one, with the digits that it has there.
 template <class M>
-bool read_json(Json const& json, M& value);
+bool read_json(Json const& json, M& value, WholeNumbers whole_numbers = WholeNumbers::any);
 
 }  // namespace detail
 }  // namespace v0

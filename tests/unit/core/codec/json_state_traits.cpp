@@ -279,28 +279,33 @@ TEST_CASE("a whole number may be written with a fraction or an exponent in JSON"
     CHECK(total("-12.50e1") == "-125");
     CHECK(total("10e-1") == "1");
     CHECK(total("0.0e-999999999") == "0");
-    CHECK(total("9.007199254740992e15") == "9007199254740992");
-    CHECK(total("-0.0") == "0");
-    // Beyond 2^53 whoever writes it so has rounded it perhaps.
-    for (auto const* const wrong :
-         {"1.5", "1e-1", "1e19", "1e20", "123456789e99999999999", "9.007199254740993e15",
-          "-9.007199254740994e15", "1.5e-2147483648", "1.5e-2147483649", "1.5e2147483647"})
+    for (auto const* const wrong : {"1.5", "1e-1", "1e19", "1e20", "123456789e99999999999"})
+        CHECK(total(wrong) == "none");
+    // No exponent is too long to be counted with; UndefinedBehaviorSanitizer hears of it.
+    for (auto const* const wrong : {"1.5e-2147483648", "1.25e-2147483647", "1.5e-99999999999"})
         CHECK(total(wrong) == "none");
 }
 
-TEST_CASE("a float is what a double that is stored in JSON comes to, or does not fit", "[core][json]")
+TEST_CASE("a number that is too small for a float is read as in the library's own form", "[core][json]")
 {
     auto const rate = [](std::string const& number) {
-        auto const read = StateTraits<Rated>::decode(R"({"id":"o-1","rate":)" + number + R"(,"n":1})");
-        return read ? std::optional<float>{read->rate} : std::nullopt;
+        auto const read = StateTraits<Rated>::decode(R"({"rate":)" + number + "}");
+        return read ? std::optional(read->rate) : std::nullopt;
     };
     CHECK(rate("1e-50") == 0.0F);
-    CHECK(rate("5e-324") == 0.0F);
-    CHECK(rate("0.25") == 0.25F);
+    CHECK(rate("-5e-324") == 0.0F);
     CHECK(rate("1e-40") == 1e-40F);
-    CHECK(rate("3.4028234e38") == 3.4028234e38F);
-    CHECK_FALSE(rate("1e39"));
-    CHECK_FALSE(rate("-1e300"));
+    CHECK(rate("3.4028235e+38") == std::numeric_limits<float>::max());
+    for (auto const* const wrong : {"1e39", "-1e39", "1e999"})
+        CHECK_FALSE(rate(wrong));
+    // The digits are kept, as those of other numbers that a float has not.
+    std::string const stored = R"({"id":"o-1","rate":1e-50,"n":1})";
+    auto state = StateTraits<Rated>::decode(stored);
+    REQUIRE(state);
+    state->n = 2;
+    std::string out;
+    CHECK_FALSE(detail::encode_state_over(stored, *state, out));
+    CHECK(out == R"({"id":"o-1","rate":1e-50,"n":2})");
 }
 
 TEST_CASE("JSON with very many names is read in proportion", "[core][json]")

@@ -6,7 +6,6 @@
 /// @file
 /// The bodies are inline, so this file is part of its header in the compiled form, too.
 
-#include <interlock/core/codec/described_value.hpp>
 #include <interlock/core/codec/json.hpp>
 
 #include <boost/mp11/algorithm.hpp>
@@ -401,13 +400,13 @@ inline std::string json_text(Json const& json, bool within)
 }
 
 template <class M>
-bool read_json_parts(Json const& json, M& value)
+bool read_json_parts(Json const& json, M& value, WholeNumbers whole_numbers)
 {
     if constexpr (is_vector<M>::value) {
         value.clear();
         for (auto const& part : json.parts) {
             typename M::value_type element{};
-            if (!read_json(part, element))
+            if (!read_json(part, element, whole_numbers))
                 return false;
             value.push_back(std::move(element));
         }
@@ -416,34 +415,35 @@ bool read_json_parts(Json const& json, M& value)
         if (json.kind != Json::Kind::array || json.parts.size() != std::tuple_size_v<M>)
             return false;
         std::size_t i = 0;
-        return std::apply([&](auto&... part) { return (read_json(json.parts[i++], part) && ...); }, value);
+        return std::apply(
+            [&](auto&... part) { return (read_json(json.parts[i++], part, whole_numbers) && ...); }, value);
     } else {
         bool good = json.kind == Json::Kind::object;
         boost::mp11::mp_for_each<described_members<M>>([&](auto member) {
             if (auto const* const part = json.find(name_in_store<M>(member)))
-                good = good && read_json(*part, value.*member.pointer);
+                good = good && read_json(*part, value.*member.pointer, whole_numbers);
         });
         return good;
     }
 }
 
 /// The digits of a number that is whole although it is written with a fraction or an exponent, as `3.0` or
-/// `1e+14` is; nothing where it is not, or where it is beyond 2^53: who writes it so has rounded it perhaps.
+/// `1e+14` is; nothing where it is not, or is too large for 64 bits.
 inline std::optional<std::string> whole_digits(std::string_view text)
 {
-    constexpr int most = 16;
-    constexpr std::int64_t exact = std::int64_t{1} << 53;
+    constexpr int most = 20;
     std::string digits;
     auto const exponent_at = std::min(text.find_first_of("eE"), text.size());
     auto const point = std::min(text.find('.'), exponent_at);
-    std::int32_t given = 0;
+    std::int64_t exponent = 0;
     if (exponent_at < text.size()) {
         auto const* begin = text.data() + exponent_at + 1;
         begin += *begin == '+' ? 1 : 0;
-        if (std::from_chars(begin, text.data() + text.size(), given).ec != std::errc{})
+        int written = 0;
+        if (std::from_chars(begin, text.data() + text.size(), written).ec != std::errc{})
             return std::nullopt;
+        exponent = written;
     }
-    std::int64_t exponent = given;
     digits += text.substr(0, point);
     if (point < exponent_at) {
         auto fraction = text.substr(point + 1, exponent_at - point - 1);
@@ -458,16 +458,24 @@ inline std::optional<std::string> whole_digits(std::string_view text)
         return std::nullopt;
     if (!zero)
         digits.append(static_cast<std::size_t>(exponent), '0');
-    std::int64_t number = 0;
-    auto const* const last = digits.data() + digits.size();
-    auto const end = std::from_chars(digits.data(), last, number);
-    if (end.ec != std::errc{} || end.ptr != last || number > exact || number < -exact)
-        return std::nullopt;
     return digits;
 }
 
+/// Reads a floating-point number. One that is too small for an `M`, and not for a `double`, is rounded as in
+/// the library's own form: std::from_chars does not tell it from one that is too large.
 template <class M>
-bool read_json(Json const& json, M& value)
+bool read_floating_text(std::string_view text, M& value)
+{
+    auto const* const last = text.data() + text.size();
+    auto const end = std::from_chars(text.data(), last, value);
+    if (end.ptr != last || end.ec == std::errc{})
+        return end.ptr == last;
+    double wide = 0;
+    return std::from_chars(text.data(), last, wide).ec == std::errc{} && narrow(wide, value);
+}
+
+template <class M>
+bool read_json(Json const& json, M& value, WholeNumbers whole_numbers)
 {
     if constexpr (std::is_same_v<M, std::string>) {
         value = json.text;
@@ -477,37 +485,31 @@ bool read_json(Json const& json, M& value)
         return json.kind == Json::Kind::boolean;
     } else if constexpr (std::is_enum_v<M>) {
         std::underlying_type_t<M> number{};
-        bool const good = read_json(json, number);
+        bool const good = read_json(json, number, whole_numbers);
         value = static_cast<M>(number);
         return good;
-    } else if constexpr (std::is_integral_v<M> || std::is_floating_point_v<M>) {
-        // A small double that a float rounds to zero is read so, as in the library's own form.
-        using Number = std::conditional_t<
-            std::is_floating_point_v<M>, double,
-            std::conditional_t<std::is_signed_v<M>, std::int64_t, std::uint64_t>>;
+    } else if constexpr (std::is_floating_point_v<M>) {
+        return json.kind == Json::Kind::number && read_floating_text(json.text, value);
+    } else if constexpr (std::is_integral_v<M>) {
+        using Number = std::conditional_t<std::is_signed_v<M>, std::int64_t, std::uint64_t>;
         Number number{};
         std::optional<std::string> whole;
-        if constexpr (std::is_integral_v<M>)
-            if (json.kind == Json::Kind::number && json.text.find_first_of(".eE") != std::string::npos)
-                whole = whole_digits(json.text);
+        if (whole_numbers == WholeNumbers::any && json.kind == Json::Kind::number &&
+            json.text.find_first_of(".eE") != std::string::npos)
+            whole = whole_digits(json.text);
         auto const& text = whole ? *whole : json.text;
         auto const* const last = text.data() + text.size();
         auto const end = std::from_chars(text.data(), last, number);
-        if (json.kind != Json::Kind::number || end.ptr != last || end.ec != std::errc{})
-            return false;
-        if constexpr (std::is_floating_point_v<M>) {
-            return narrow(number, value);
-        } else {
-            value = static_cast<M>(number);
-            return static_cast<Number>(value) == number;
-        }
+        value = static_cast<M>(number);
+        return json.kind == Json::Kind::number && end.ptr == last && end.ec == std::errc{} &&
+               static_cast<Number>(value) == number;
     } else if constexpr (is_optional<M>::value) {
         if (json.kind != Json::Kind::null)
-            return read_json(json, value.emplace());
+            return read_json(json, value.emplace(), whole_numbers);
         value.reset();
         return true;
     } else if constexpr (is_vector<M>::value || is_tuple<M>::value || Described<M>) {
-        return read_json_parts(json, value);
+        return read_json_parts(json, value, whole_numbers);
     } else {
         return json.kind == Json::Kind::null;
     }
