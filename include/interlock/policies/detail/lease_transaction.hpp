@@ -8,6 +8,7 @@
 
 #include <interlock/core/contracts/policy.hpp>
 #include <interlock/core/kit/context_access.hpp>
+#include <interlock/core/kit/kept_state.hpp>
 #include <interlock/core/kit/lock_access.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/kit/per_key.hpp>
@@ -462,8 +463,8 @@ private:
             return;  // the store cannot say what it has made of the state
         auto const version = written != no_version ? written : slot(0).version();
         auto& value = stored.as_sent ? slot(0).value() : *stored.value;
-        loaded_[0].emplace(Versioned<T>{std::move(value), version});
-        table().leave_state(*holds_[0], &*loaded_[0]);
+        if (keep_state(loaded_[0], [&] { return Versioned<T>{std::move(value), version}; }))
+            table().leave_state(*holds_[0], &*loaded_[0]);
     }
 
     using Work = WorkUnderLeases<

@@ -92,11 +92,14 @@ public:
         Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
         {
             if constexpr (N == 1) {
-                if (!committing_.under_way() && !slots_[0].changed() && !has_recorded<Shape>(context_)) {
-                    if (remembered_)
-                        return doubtful();
-                    if (operation == nullptr)
-                        return Step<CommitResult>{std::in_place, std::in_place};
+                if (!committing_.under_way()) {
+                    changed_ = slots_[0].changed();
+                    if (!changed_ && !has_recorded<Shape>(context_)) {
+                        if (remembered_)
+                            return doubtful();
+                        if (operation == nullptr)
+                            return Step<CommitResult>{std::in_place, std::in_place};
+                    }
                 }
                 auto step = write(operation, waiter);
                 if constexpr (may_remember)
@@ -215,7 +218,7 @@ public:
                 session_.cache().put(keys_[0], slots_[0].value(), result->version, life_);
             else if (wrote && stored_.value)
                 session_.cache().put(keys_[0], *stored_.value, result->version, life_);
-            else if (!result || slots_[0].changed())
+            else if (!result || changed_)
                 session_.cache().drop(keys_[0]);
             remembered_ = false;
         }
@@ -293,6 +296,7 @@ public:
         std::uint64_t life_{0};   // of the store, when it was asked
         bool remembers_{true};    // may begin with what is remembered: once
         bool remembered_{false};  // has
+        bool changed_{false};     // the operation has changed the state, where there is one
         struct Nothing {};
         // Of the last write, see `asks_what_is_stored`.
         [[no_unique_address]] std::conditional_t<may_remember, Stored<T>, Nothing> stored_;

@@ -48,8 +48,8 @@ public:
     virtual void unsubscribe(Key const& key, Waiter& waiter) const noexcept = 0;
     virtual bool wanted(Key const& key, OwnerToken owner) const = 0;
     /// Moves a state from one holder to the next. `from` points to a `Versioned<T>` of the repository's `T`,
-    /// `to` to a `std::optional` of that.
-    virtual void move_state(void* from, void* to) const noexcept = 0;
+    /// `to` to a `std::optional` of that. False: it could not be moved, and `to` holds nothing.
+    virtual bool move_state(void* from, void* to) const noexcept = 0;
 };
 
 /// The store of one lock table.

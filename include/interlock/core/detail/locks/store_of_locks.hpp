@@ -11,6 +11,7 @@
 #include <interlock/core/detail/locks/lock_store.hpp>
 #include <interlock/core/detail/locks/lock_table.hpp>
 #include <interlock/core/detail/locks/releasing.hpp>
+#include <interlock/core/kit/kept_state.hpp>
 #include <interlock/core/kit/pending_call.hpp>
 #include <interlock/core/kit/place.hpp>
 #include <interlock/core/lock.hpp>
@@ -76,10 +77,12 @@ public:
             return false;
     }
 
-    void move_state(void* from, void* to) const noexcept final
+    bool move_state(void* from, void* to) const noexcept final
     {
         using State = Versioned<typename R::value_type>;
-        static_cast<std::optional<State>*>(to)->emplace(std::move(*static_cast<State*>(from)));
+        return keep_state(*static_cast<std::optional<State>*>(to), [&]() -> State&& {
+            return std::move(*static_cast<State*>(from));
+        });
     }
 
     template <class Verb>

@@ -4,6 +4,7 @@
 #define INTERLOCK_CORE_KIT_IMPL_STATE_CACHE_IPP
 
 #include <interlock/core/kit/state_cache.hpp>
+#include <interlock/core/runtime/without_cancellation.hpp>
 
 namespace interlock {
 inline namespace v0 {
@@ -32,6 +33,8 @@ void StateCache<T>::live(std::uint64_t life) noexcept
 template <class T>
 void StateCache<T>::put(Key const& key, T const& value, Version version, std::uint64_t life) noexcept
 {
+    // Copying and moving a `T` is code of a user's, in which a thread may be cancelled: behind this, then.
+    detail::WithoutCancellation const whole;
     try {
         std::lock_guard lock(mutex_);
         if (life != life_)

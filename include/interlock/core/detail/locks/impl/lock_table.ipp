@@ -258,10 +258,9 @@ std::optional<Wakeup> LockTable<R>::hand_on(Holder& before, Node* node, TimePoin
     auto* const next = node->second.line.take_next();
     this->lines_.count_out();
     next->received = std::move(hold);
-    if (auto* const state = std::exchange(before.written_, nullptr); state != nullptr && next->slot) {
-        this->store_.move_state(state, next->slot);
-        next->source = StateSource::holder;
-    }
+    if (auto* const state = std::exchange(before.written_, nullptr); state != nullptr && next->slot)
+        if (this->store_.move_state(state, next->slot))
+            next->source = StateSource::holder;
     return next->caller->wake_later();
 }
 
