@@ -419,7 +419,7 @@ bool read_as(std::string_view& shape, std::string_view& in, T& v, Reading& readi
         if (!take_kind(shape, kind, reading))
             return false;
         if (kind == 'o') {  // it is not optional any more
-            SkippedDepth const depth{reading};
+            ShapeDepth const depth{reading};
             if (depth.too_deep())
                 return reading.fails(damaged_shape);
             bool engaged = false;

@@ -64,8 +64,21 @@ struct Reading {
     bool newer{false};            ///< something was stored that the reader's type cannot hold
     bool unknown{false};          ///< and that is a member, and not only the digits of a number
     std::size_t steps;            // how many more there may be
-    unsigned depth{0};            // how many shapes stand around the one that is skipped
+    unsigned depth{0};            // how many shapes stand around this one, as ShapeDepth counts them
 };
+
+/// Counts how deep the shapes are where the reader's type sets no bound: within a value that is skipped, and
+/// around a member that is stored as an optional. One within another may go on for ever.
+struct ShapeDepth {
+    explicit ShapeDepth(Reading& r) noexcept : reading(r) { ++reading.depth; }
+    ShapeDepth(ShapeDepth const&) = delete;
+    ShapeDepth& operator=(ShapeDepth const&) = delete;
+    ~ShapeDepth() { --reading.depth; }
+    bool too_deep() const noexcept { return reading.depth > 64; }
+    Reading& reading;
+};
+
+inline constexpr char const* damaged_shape = "has a damaged shape";
 
 /// Reads a varint off the front of `in`. False when the bytes end too early, have more than 64 bits, or are
 /// not the shortest form of the number: every number has one form only.

@@ -15,7 +15,6 @@ inline namespace v0 {
 namespace detail {
 
 inline constexpr char const* ends_early = "ends too early";
-inline constexpr char const* damaged_shape = "has a damaged shape";
 
 [[gnu::cold]] INTERLOCK_DECL bool Reading::within(std::string_view name)
 {
@@ -101,19 +100,9 @@ INTERLOCK_DECL bool take_flag(std::string_view& in, bool& engaged, Reading& read
     return true;
 }
 
-/// Counts how deep the shapes are that are skipped: one within another may go on for ever.
-struct SkippedDepth {
-    explicit SkippedDepth(Reading& r) noexcept : reading(r) { ++reading.depth; }
-    SkippedDepth(SkippedDepth const&) = delete;
-    SkippedDepth& operator=(SkippedDepth const&) = delete;
-    ~SkippedDepth() { --reading.depth; }
-    bool too_deep() const noexcept { return reading.depth > 64; }
-    Reading& reading;
-};
-
 INTERLOCK_DECL bool skip_shape(std::string_view& shape, Reading& reading) noexcept
 {
-    SkippedDepth const depth{reading};
+    ShapeDepth const depth{reading};
     char kind = 0;
     if (depth.too_deep())
         return reading.fails(damaged_shape);
@@ -170,7 +159,7 @@ INTERLOCK_DECL bool skip_scalar(char kind, std::string_view& in, Reading& readin
 
 INTERLOCK_DECL bool skip_value(std::string_view& shape, std::string_view& in, Reading& reading) noexcept
 {
-    SkippedDepth const depth{reading};
+    ShapeDepth const depth{reading};
     char kind = 0;
     if (depth.too_deep())
         return reading.fails(damaged_shape);
