@@ -37,6 +37,8 @@ inline namespace v0 {
 namespace postgres {
 namespace detail {
 
+class StreamLocks;
+
 /// An answer of an operation id, with the names under which it is kept.
 struct FoundOperation {
     std::string stored_key;
