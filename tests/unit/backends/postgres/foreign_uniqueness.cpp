@@ -258,6 +258,8 @@ TEST_CASE(
 {
     sql(
         {"CREATE EXTENSION citext",
+         "CREATE EXTENSION intarray",  // whose operators are called as the server's
+
          "CREATE COLLATION no_case (provider = icu, locale = 'de-u-ks-level1', deterministic = false)",
          "CREATE COLLATION no_accent (provider = icu, locale = 'de-u-ks-level1-kc-true', "
          "deterministic = false)"});

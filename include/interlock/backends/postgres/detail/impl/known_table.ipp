@@ -580,7 +580,9 @@ INTERLOCK_DECL std::string spelled_key(
     auto const add = [&](std::string const& name) {
         auto const& own = facts.column(unquoted(name))->own;
         if (!own.empty())
-            append(out, {out.empty() ? "" : " OR ", "ARRAY[t.", name, "] && ARRAY[NULL::", own, "]"});
+            append(
+                out, {out.empty() ? "" : " OR ", "ARRAY[t.", name,
+                      "] OPERATOR(pg_catalog.&&) ARRAY[NULL::", own, "]"});
     };
     for (auto const& name : table.key)
         add(name);

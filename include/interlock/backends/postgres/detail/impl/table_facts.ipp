@@ -61,14 +61,15 @@ t AS MATERIALIZED (SELECT a.attnum, a.attname, a.attcollation AS collation, s.oi
 k AS MATERIALIZED (SELECT array_agg(attnum) AS columns, array_agg(attnum) FILTER (WHERE strict) AS strict
     FROM t WHERE attname = ANY($2::text[])),
 u AS MATERIALIZED (SELECT i.indexrelid, i.indpred IS NULL AS whole, i.indimmediate AS immediate,
-    i.indexprs IS NULL AND k.columns <@ (i.indkey::int2[])[0:i.indnkeyatts - 1] AS exact
+    i.indexprs IS NULL AND k.columns OPERATOR(pg_catalog.<@) (i.indkey::int2[])[0:i.indnkeyatts - 1] AS exact
     FROM c CROSS JOIN k JOIN pg_catalog.pg_index i ON i.indrelid = c.oid
     WHERE i.indisunique AND i.indisvalid
-    AND array_remove((i.indkey::int2[])[0:i.indnkeyatts - 1], 0::int2) <@ k.columns
+    AND array_remove((i.indkey::int2[])[0:i.indnkeyatts - 1], 0::int2) OPERATOR(pg_catalog.<@) k.columns
     AND (i.indexprs IS NULL OR ARRAY(SELECT d.refobjsubid::int2 FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
         AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
-        AND d.refobjsubid <> 0 AND d.refobjsubid <> ALL ((i.indkey::int2[])[i.indnkeyatts:])) <@ k.strict)
+        AND d.refobjsubid <> 0 AND d.refobjsubid <> ALL ((i.indkey::int2[])[i.indnkeyatts:]))
+        OPERATOR(pg_catalog.<@) k.strict)
     AND NOT EXISTS (SELECT FROM generate_series(0, i.indnkeyatts - 1) n
         JOIN t ON t.attnum = (i.indkey::int2[])[n]
         JOIN pg_catalog.pg_opclass e ON e.oid = (i.indclass::oid[])[n]
