@@ -277,6 +277,19 @@ TEST_CASE(
     CHECK(shop.records() == 1);
 }
 
+/// What the request "k" comes to on another thread, where duplicates are refused.
+Errc end_of_duplicate(Shop const& shop)
+{
+    Errc end{};
+    run_threads(1, [&](std::size_t) {
+        end = shop.service(Duplicates::refuse)
+                  .try_do_in_transaction(
+                      request("k"), "x", [](Stock& s) { return --s.quantity; }, {.deadline = 10s})
+                  .errc();
+    });
+    return end;
+}
+
 TEST_CASE(
     "of two equal requests one is executed, also where one pool names the schema and one does not",
     "[postgres][idempotency_store]")
@@ -292,12 +305,7 @@ TEST_CASE(
     std::optional<Errc> duplicate;
     // For another state, whose row it could have.
     auto const answer = there.do_in_transaction(request("k"), "y", [&](Stock& s) {
-        run_threads(1, [&](std::size_t) {
-            duplicate = shop.service(Duplicates::refuse)
-                            .try_do_in_transaction(
-                                request("k"), "x", [](Stock& t) { return --t.quantity; }, {.deadline = 10s})
-                            .errc();
-        });
+        duplicate = end_of_duplicate(shop);
         return --s.quantity;
     });
     CHECK(duplicate == Errc::idempotency_in_progress);
@@ -310,12 +318,7 @@ TEST_CASE("a duplicate is refused at once where that is wanted", "[postgres][ide
     Shop const shop;
     std::optional<Errc> duplicate;
     auto const answer = shop.service().do_in_transaction(request("k"), "x", [&](Stock& s) {
-        run_threads(1, [&](std::size_t) {
-            duplicate = shop.service(Duplicates::refuse)
-                            .try_do_in_transaction(
-                                request("k"), "x", [](Stock& t) { return --t.quantity; }, {.deadline = 10s})
-                            .errc();
-        });
+        duplicate = end_of_duplicate(shop);
         return --s.quantity;
     });
     CHECK(duplicate == Errc::idempotency_in_progress);
