@@ -571,4 +571,56 @@ TEST_CASE(
     CHECK_THAT(done.detail(), Catch::Matchers::ContainsSubstring("the ledger is being closed"));
 }
 
+struct Watching : Observer {
+    void on_connection(ConnectionEvent const& event) noexcept override
+    {
+        lost += event.kind == ConnectionEvent::Kind::lost ? 1 : 0;
+    }
+    std::atomic<int> lost{0};
+};
+
+TEST_CASE(
+    "a trigger that fails by a missing name makes no call run again, and no connection anew",
+    "[postgres][foreign_triggers]")
+{
+    Payments const t;
+    t.row(1);
+    auto const what = GENERATE(
+        "PERFORM {t}_no_function(1);", "PERFORM no_column FROM {t};", "PERFORM NULL::{t}_no_type;",
+        "NEW.amount = date_trunc(true, 'x');");
+    CAPTURE(what);
+    std::string body = what;
+    for (auto at = body.find("{t}"); at != std::string::npos; at = body.find("{t}"))
+        body.replace(at, 3, t.name);
+    t.trigger("BEFORE UPDATE", "IF NEW.amount > 1000 THEN " + body + " END IF; RETURN NEW;");
+    Watching watching;
+    auto options = t.pool.options();
+    options.observer = &watching;
+    postgres::StateRepository<Payment> const payments{
+        postgres::Pool{options}, {.table = t.name, .key = "id"}};
+    int runs = 0;
+    int calls = 0;
+    under_each_policy(payments, Missing::fail, [&](auto const& service, std::string const& name) {
+        CAPTURE(name);
+        auto const pay = [&](int amount, std::optional<OperationId> id) {
+            auto const change = [&](Payment& p) {
+                ++runs;
+                p.amount = amount;
+            };
+            return id ? service.try_do_in_transaction(*id, std::int64_t{1}, change)
+                      : service.try_do_in_transaction(std::int64_t{1}, change);
+        };
+        REQUIRE(pay(++calls, {}));
+        REQUIRE(pay(++calls, OperationId{name + " applied"}));
+        for (int i = 0; i < 3; ++i) {
+            ++calls;
+            CHECK(pay(5000, {}).errc() == Errc::misconfigured);
+            ++calls;
+            CHECK(pay(5000, OperationId{name}).errc() == Errc::misconfigured);
+        }
+        CHECK(watching.lost == 0);
+    });
+    CHECK(runs == calls);
+}
+
 }  // namespace postgres_foreign_triggers_test

@@ -424,6 +424,37 @@ TEST_CASE("a claim costs no trip of its own", "[postgres][idempotency_store]")
     }
 }
 
+TEST_CASE("requests of one name in two schemas do not wait for each other", "[postgres][idempotency_store]")
+{
+    Shop const shop;
+    // Of two tenants of one database, each has a schema, and all have one name space.
+    auto const service_of = [&](std::string const& schema) {
+        postgres_server().command("CREATE SCHEMA " + schema);
+        auto options = shop.pool.options();
+        options.schema = schema;
+        postgres::Pool const pool{options};
+        postgres::create_schema(pool).value();
+        postgres::StateRepository<Stock> const stock{pool};
+        stock.insert(Stock{"x", 10}).value();
+        postgres::TransactionalIdempotencyStore const keys{pool};
+        return TransactionService{
+            IdempotencyInTransaction{PessimisticRowLock{}, keys, Duplicates::refuse}, stock};
+    };
+    auto const name = shop.pool.options().name_space;
+    auto const a = service_of(name + "_a");
+    auto const b = service_of(name + "_b");
+    auto const take = [](Stock& s) { return --s.quantity; };
+    int runs = 0;
+    a.do_in_transaction(request("k"), "x", [&](Stock& s) {
+        ++runs;
+        auto const other = b.try_do_in_transaction(request("k"), "x", take, {.deadline = 5s});
+        REQUIRE(other);
+        CHECK_FALSE((*other).replayed());
+        return --s.quantity;
+    });
+    CHECK(runs == 1);
+}
+
 TEST_CASE(
     "an answer outlives the state that it is about, and is forgotten after its retention",
     "[postgres][idempotency_store]")

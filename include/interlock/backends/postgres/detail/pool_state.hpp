@@ -82,7 +82,11 @@ public:
     /// Counts the changes of the schema that any session has met. Sessions that were made before the last of
     /// them have plans that may be too old, and are not lent any more.
     std::uint64_t schema() const noexcept { return schema_.load(std::memory_order_acquire); }
-    void schema_has_changed() noexcept { schema_.fetch_add(1, std::memory_order_acq_rel); }
+    /// `met_by`: the number of the session that has met a change. Of several that meet one, the first counts.
+    void schema_has_changed(std::uint64_t met_by) noexcept
+    {
+        schema_.compare_exchange_strong(met_by, met_by + 1, std::memory_order_acq_rel);
+    }
 
     /// How many connections there are now, borrowed or idle.
     std::size_t connection_count() const { return pool_.count(); }

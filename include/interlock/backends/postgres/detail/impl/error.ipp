@@ -46,7 +46,7 @@ namespace detail {
 
 INTERLOCK_DECL bool is_of_old_plan(SqlError const& error) noexcept
 {
-    if (error.raised || !error.planned_before)
+    if (error.raised || !error.planned_in)
         return false;
     for (std::string_view state : {"0A000", "26000", "42804", "42883", "42703", "42704", "42P18", "XX000"})
         if (error.state == state)

@@ -221,8 +221,7 @@ bool PoolState<R>::heal(Connection& connection, SqlError const& error) noexcept
     }
     // Other sessions have such plans, too, so none of them is lent again.
     if (is_of_old_plan(error)) {
-        auto seen = connection.schema();
-        schema_.compare_exchange_strong(seen, seen + 1, std::memory_order_acq_rel);
+        schema_has_changed(*error.planned_in);
         connection.mark_unusable();
         return true;
     }

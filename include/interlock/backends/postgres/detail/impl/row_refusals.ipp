@@ -49,7 +49,7 @@ template <class R>
             .with_store_code(error.state);
     bool const outdated = store_->outdated(known_, error);
     if (outdated && is_of_old_plan(error)) {
-        pool_->schema_has_changed();
+        pool_->schema_has_changed(*error.planned_in);
         return for_another_run(failure, "; the table has changed");
     }
     if (error.policy != RowPolicy::would_hide || known_->policies.apply || !outdated)

@@ -122,7 +122,7 @@ bool TableCore<R>::has_changed(KnownTable const& known, Deadline deadline) const
     if (!now || (*now)->facts == known.facts)
         return false;
     if (!same_types(known.facts, (*now)->facts))
-        pool->schema_has_changed();
+        pool->schema_has_changed(pool->schema());
     return true;
 }
 
