@@ -173,6 +173,45 @@ TEST_CASE(
     CHECK(parked[0].attempts == 3);
 }
 
+TEST_CASE(
+    "A run that waits learns at once that its lease is lost, and tells its handlers",
+    "[patterns][subscription]")
+{
+    using namespace subscription_async_test;
+    Fixture f;
+    f.sell(1);
+    Told told;
+    auto options = quick;
+    options.observer = &told;
+    options.poll_least = options.poll_most = 10s;  // nothing else wakes it
+    il::Subscription const shipping{f.events, f.cursors, "shipping", options};
+    asio::io_context io;
+    std::stop_source stop;
+    auto const id = il::cursor_id("shipping", 0);
+    bool cancelled = false;
+    auto const handler = [&](il::Event const&) -> asio::awaitable<void> {
+        auto const seen = f.cursors.inspect(id, il::Deadline{}).value().value();
+        CHECK(f.cursors.break_lock(id, seen, il::Deadline{}).value() == il::Removal::removed);
+        try {
+            co_await pause(5000ms);
+        } catch (std::exception const&) {
+            cancelled = true;
+            CHECK(told.lost == 1);
+            stop.request_stop();
+            throw;
+        }
+        stop.request_stop();
+    };
+    std::optional<il::Outcome<void>> ended;
+    shipping.async_run(handler, stop, asio::bind_executor(io, [&](il::Outcome<void> outcome) {
+                           ended = std::move(outcome);
+                       }));
+    io.run();
+    REQUIRE(ended);
+    CHECK(cancelled);
+    CHECK(told.lost == 1);
+}
+
 TEST_CASE("An abandoned run leaves nothing behind but its lease", "[patterns][subscription]")
 {
     using namespace subscription_async_test;

@@ -122,18 +122,33 @@ public:
             std::lock_guard const lock(lease_mutex_);
             return lease_ && lease_.status() == LockStatus::lost;
         }
+        /// A run that waits is woken when the lease is lost: it has handlers to tell.
         void set_lease(Lock<Cursor> lease)
         {
-            std::lock_guard const lock(lease_mutex_);
-            std::swap(lease_, lease);
+            wake_by(lease, this);
+            lease = exchange_lease(std::move(lease));
+            wake_by(lease, nullptr);
         }
         Lock<Cursor> take_lease()
         {
-            std::lock_guard const lock(lease_mutex_);
-            return std::exchange(lease_, Lock<Cursor>{});
+            auto lease = exchange_lease({});
+            wake_by(lease, nullptr);
+            return lease;
         }
+        ~Part() { wake_by(lease_, nullptr); }
 
     private:
+        static void wake_by(Lock<Cursor> const& lease, Waiter* waiter) noexcept
+        {
+            if (auto const hold = LockAccess::hold(lease))
+                hold->listen(waiter);
+        }
+        Lock<Cursor> exchange_lease(Lock<Cursor> lease)
+        {
+            std::lock_guard const lock(lease_mutex_);
+            return std::exchange(lease_, std::move(lease));
+        }
+
         SubscriptionHub& hub_;
         mutable std::mutex lease_mutex_;  // taken under the run's; nothing is called under it
         Lock<Cursor> lease_{};
