@@ -3,6 +3,7 @@
 // The n-th allocation fails, for every n, in calls on their caller's thread: nothing is changed, or it
 // is said that it was; nothing leaks and no key stays stuck.
 
+#include <interlock/backends/memory/event_repository.hpp>
 #include <interlock/interlock.hpp>
 
 #include <boost/describe/class.hpp>
@@ -386,4 +387,28 @@ TEST_CASE(
     check_free_soon(Locks{fixture.repository});
     check_free_soon(locks);
     CHECK(store.started() > 0);
+}
+
+TEST_CASE(
+    "An append in memory for which no memory was left uses up no room for a stream",
+    "[interleaving][allocation]")
+{
+    using namespace allocation_failure;
+    interlock::NewEvent event;
+    event.type = "sold";
+    event.data.assign(100, 'x');
+    std::int64_t failed = 0;
+    for (bool done = false; !done; ++failed) {
+        interlock::memory::EventRepository const events{{.max_streams = 1}};
+        allocations_left = failed;
+        try {
+            done = events.append(interlock::Key{"a"}, interlock::Expected::any(), {&event, 1}).has_value();
+        } catch (std::bad_alloc const&) {
+        }
+        allocations_left = never;
+        auto const other = events.append(interlock::Key{"b"}, interlock::Expected::any(), {&event, 1});
+        CHECK(other.has_value() == !done);
+        CHECK(events.extent(0).value().last == 1);
+    }
+    CHECK(failed > 3);
 }

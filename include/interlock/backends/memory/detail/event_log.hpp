@@ -98,6 +98,10 @@ private:
         Partition* partition;
         std::pair<std::string const, Stream>* stream;
     };
+    // `added_` has room for it.
+    void add_one(
+        Partition& partition, unsigned number, std::pair<std::string const, Stream>& entry, Key const& stream,
+        NewEvent const& event);
     void take_back() noexcept;
     void tell_readers() noexcept;
     Partition& partition_with(Key const& stream) noexcept
@@ -139,33 +143,45 @@ inline Outcome<void> EventLog::add(Key const& stream, std::span<NewEvent const> 
     if (!partition.streams.contains(name) && partition.streams.size() >= options_.max_streams)
         return Failure{Errc::overloaded, "streams of events: the limit of a partition is reached"};
     added_.reserve(added_.size() + events.size());
-    auto& entry = *partition.streams.try_emplace(name).first;
-    auto& of = entry.second;
-    for (auto const& event : events) {
-        of.positions.push_back(partition.last + 1);
-        try {
-            partition.events.push_back(Event{
-                event.id,
-                stream,
-                of.last + 1,
-                number,
-                partition.last + 1,
-                event.type,
-                event.version,
-                event.data,
-                event.because,
-                options_.writer,
-                {}});
-        } catch (...) {
-            of.positions.pop_back();
-            throw;
-        }
-        ++of.last;
-        ++partition.last;
-        ++count_;
-        added_.push_back({&partition, &entry});
+    auto const at = partition.streams.try_emplace(name).first;
+    try {
+        for (auto const& event : events)
+            add_one(partition, number, *at, stream, event);
+    } catch (...) {
+        if (at->second.last == 0)  // a stream without an event is none
+            partition.streams.erase(at);
+        throw;
     }
     return success();
+}
+
+inline void EventLog::add_one(
+    Partition& partition, unsigned number, std::pair<std::string const, Stream>& entry, Key const& stream,
+    NewEvent const& event)
+{
+    auto& of = entry.second;
+    of.positions.push_back(partition.last + 1);
+    try {
+        partition.events.push_back(Event{
+            event.id,
+            stream,
+            of.last + 1,
+            number,
+            partition.last + 1,
+            event.type,
+            event.version,
+            event.data,
+            event.because,
+            options_.writer,
+            {}});
+    } catch (...) {
+        of.positions.pop_back();
+        throw;
+    }
+    ++of.last;
+    ++partition.last;
+    ++count_;
+    added_.push_back({&partition, &entry});
 }
 
 inline void EventLog::take_back() noexcept

@@ -72,7 +72,9 @@ void WakeupListener<Waiting, R>::run() noexcept
 {
     try {
         for (int failures = 0; !stopping();) {
-            if (listen())
+            auto const began = runtime_.now();
+            // A server that lets one listen, and hangs up at once, has failed as well.
+            if (listen() && runtime_.now() - began >= backoff_.cap)
                 failures = 0;
             ++failures;
             auto const again = detail::add(runtime_.now(), backoff_.delay(failures, runtime_.random_bits()));
