@@ -19,6 +19,7 @@
 #include <boost/asio/error.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -69,6 +70,8 @@ public:
                 options.host, options.port,
                 [this, self = std::move(self)](
                     Error error, std::vector<interlock::detail::AsyncEndpoint> found) mutable {
+                    if (!found.empty())
+                        std::rotate(found.begin(), found.begin() + offset_in(found.size()), found.end());
                     endpoints_ = std::move(found);
                     connect_next(std::move(self), error);
                 });
@@ -79,16 +82,22 @@ public:
         connect_next(std::move(self), {});
     }
 
-    /// The time for this attempt is over.
+    /// The time for this attempt is over. An address that does not answer may hide others that would: the
+    /// next attempt begins behind it.
     [[gnu::cold]] void stop()
     {
         if (std::exchange(timed_out_, true))
             return;
+        passed_over_ += next_endpoint_;
         owner_.wire().resolver.cancel();
         owner_.wire().close_socket();
     }
 
 private:
+    std::ptrdiff_t offset_in(std::size_t count) const noexcept
+    {
+        return static_cast<std::ptrdiff_t>(passed_over_ % count);
+    }
     [[gnu::cold]] void connect_next(Self self, Error error)
     {
         if (!owner_.connecting())
@@ -183,8 +192,9 @@ private:
     bool timed_out_{false};  // the present attempt has taken too long; its handlers come back and find this
     std::vector<interlock::detail::AsyncEndpoint> endpoints_;  // of the server's name
     std::size_t next_endpoint_{0};                             // to be tried next
-    std::unique_ptr<Handshake> handshake_;                     // once a socket is connected
-    std::string_view unsent_;                                  // of what the handshake sends at present
+    std::size_t passed_over_{0};  // so many addresses, counted round, were tried by attempts that timed out
+    std::unique_ptr<Handshake> handshake_;  // once a socket is connected
+    std::string_view unsent_;               // of what the handshake sends at present
 };
 
 }  // namespace detail
