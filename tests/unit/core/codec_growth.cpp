@@ -677,4 +677,22 @@ TEST_CASE("a vector of structs without members is read again, and they may grow"
     CHECK(StateTraits<nothing::List<nothing::Mark>>::decode(encoded(grown)).value().marks.size() == 200);
 }
 
+struct Sheet {
+    std::string id;
+    std::vector<std::optional<r1::Order>> orders;
+};
+BOOST_DESCRIBE_STRUCT(Sheet, (), (id, orders))
+struct NewSheet : Sheet {
+    std::optional<int> more;
+};
+BOOST_DESCRIBE_STRUCT(NewSheet, (Sheet), (more))
+
+TEST_CASE("the next release reads as many empty optionals of a large struct as there are", "[core][codec]")
+{
+    auto const stored = encoded(Sheet{"x", std::vector<std::optional<r1::Order>>(200'000)});
+    auto const read = StateTraits<NewSheet>::decode(stored);
+    REQUIRE(read);
+    CHECK(read->orders.size() == 200'000);
+}
+
 }  // namespace codec_growth_test

@@ -64,6 +64,7 @@ struct Reading {
     bool newer{false};            ///< something was stored that the reader's type cannot hold
     bool unknown{false};          ///< and that is a member, and not only the digits of a number
     std::size_t steps;            // how many more there may be
+    std::string_view skipped{};   // the whole shape that was skipped last: of empty optionals it is the same
     unsigned depth{0};            // how many shapes stand around this one, as ShapeDepth counts them
 };
 

@@ -100,7 +100,7 @@ INTERLOCK_DECL bool take_flag(std::string_view& in, bool& engaged, Reading& read
     return true;
 }
 
-INTERLOCK_DECL bool skip_shape(std::string_view& shape, Reading& reading) noexcept
+INTERLOCK_DECL bool pass_shape(std::string_view& shape, Reading& reading) noexcept
 {
     ShapeDepth const depth{reading};
     char kind = 0;
@@ -116,19 +116,34 @@ INTERLOCK_DECL bool skip_shape(std::string_view& shape, Reading& reading) noexce
     case 'f':
     case '-': return true;
     case 'o':
-    case 'v': return skip_shape(shape, reading);
+    case 'v': return pass_shape(shape, reading);
     case '(':
     case '{':
         if (!take_count(shape, count, reading))
             return false;
         for (std::uint64_t i = 0; i < count; ++i) {
             std::uint32_t name = 0;
-            if ((kind == '{' && !take_name(shape, name, reading)) || !skip_shape(shape, reading))
+            if ((kind == '{' && !take_name(shape, name, reading)) || !pass_shape(shape, reading))
                 return false;
         }
         return true;
     default: return reading.fails(damaged_shape);
     }
+}
+
+INTERLOCK_DECL bool skip_shape(std::string_view& shape, Reading& reading) noexcept
+{
+    auto const whole = shape;
+    // The shapes that one reading skips are parts of one text, so that the place tells which it is.
+    auto const size = reading.skipped.size();
+    if (size > 0 && reading.skipped.data() == whole.data() && size <= whole.size()) {
+        shape.remove_prefix(size);
+        return reading.step();
+    }
+    if (!pass_shape(shape, reading))
+        return false;
+    reading.skipped = whole.substr(0, whole.size() - shape.size());
+    return true;
 }
 
 /// Takes a text, a number, or nothing off the front of `in`.
