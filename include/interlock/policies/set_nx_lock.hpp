@@ -70,9 +70,12 @@ struct SetNxLock {
 
 /// The form without fences, for stores whose counter is not durable enough. The operation gets an
 /// `EfficiencyLock<T>&` and no `T&`: there is no guarded write to make, and nothing may depend on the lock
-/// for correctness. Use it to avoid doing the same work twice most of the time. With an operation id the
-/// answer is kept once the operation has returned, so that whoever comes later with the same id gets it; two
-/// that run at the same time, because a lease ran out, run both.
+/// for correctness. Use it to avoid doing the same work twice most of the time.
+///
+/// **Operation ids.** The answer is kept once the operation has returned, so that whoever comes later with
+/// the same id gets it; two that run at the same time, because a lease ran out, run both. The answer is all
+/// that is stored, under the smallest key, so the keys of a call may be in several shards of a Redis
+/// repository.
 struct EfficiencySetNxLock {
     /// The lease, its renewal, and the queue.
     LockOptions lock{};
