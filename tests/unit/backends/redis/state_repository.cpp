@@ -41,6 +41,7 @@ namespace redis_state_repository_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
 using interlock_test::CountingWaiter;
 using interlock_test::eventually;
 using interlock_test::owner;
@@ -169,6 +170,49 @@ TEST_CASE(
     CHECK(runs == 3);
     for (auto const& name : three)
         CHECK(LockStateService{repository}.try_acquire(name));
+}
+
+// Nothing is sent to a server after the deadline of a call. An operation that made no guarded write and
+// returned later has had its effect, but the record of its id is missing. To call that applied would promise
+// its answer to whoever comes with the id again, so the call ends as unknown, and says what helps.
+TEST_CASE(
+    "an operation under a lock alone that returns after the deadline is applied, and with an id unknown",
+    "[redis][state_repository]")
+{
+    Repository const repository{redis::Client{redis_options()}};
+    int runs = 0;
+    auto const check = [&](OperationId const& id, auto const& service, auto const& late) {
+        runs = 0;
+        CallOptions const soon{.deadline = 300ms};
+        auto const without_id = service.try_do_in_transaction("job", late, soon);
+        CHECK(without_id.value() == 1);
+        auto const use_future = boost::asio::use_future;
+        CHECK(service.async_try_do_in_transaction("job", late, soon, use_future).get().value() == 2);
+        for (bool const asynchronous : {false, true}) {
+            CAPTURE(id.value(), asynchronous);
+            auto const end =
+                asynchronous ? service.async_try_do_in_transaction(id, "job", late, soon, use_future).get()
+                             : service.try_do_in_transaction(id, "job", late, soon);
+            CHECK(end.errc() == Errc::outcome_unknown);
+            CHECK(end.cause() == Errc::deadline_exceeded);
+            CHECK_THAT(end.detail(), ContainsSubstring("name a longer one"));
+        }
+        CHECK(runs == 4);
+        // With a deadline that is long enough the answer is kept.
+        CHECK(service.try_do_in_transaction(id, "job", late, {.deadline = 60s}).value() == 5);
+        CHECK(service.try_do_in_transaction(id, "job", late, {.deadline = 60s}).replayed());
+        CHECK(runs == 5);
+    };
+    auto const run = [&] {
+        std::this_thread::sleep_for(350ms);
+        return ++runs;
+    };
+    check(
+        OperationId{"no fence"}, TransactionService{EfficiencySetNxLock{}, repository},
+        [&](EfficiencyLock<Stock>&) { return run(); });
+    check(OperationId{"fence"}, TransactionService{SetNxLock{}, repository}, [&](Lock<Stock>&) {
+        return run();
+    });
 }
 
 TEST_CASE("a version is kept exactly up to its end, and never wraps", "[redis][state_repository]")
