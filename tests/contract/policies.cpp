@@ -122,6 +122,7 @@ using With = decltype(pairs_of<Policy>(std::declval<List>()));
 using Pairs = decltype(std::tuple_cat(
     std::declval<With<OptimisticVersioning>>(), std::declval<With<PessimisticRowLock, RowLockingBackends>>(),
     std::declval<With<SetNxLock>>()));
+using PairsWithoutFences = With<EfficiencySetNxLock>;
 
 /// One call by the asynchronous face, waited for.
 template <class Service, class F>
@@ -246,6 +247,36 @@ TEMPLATE_LIST_TEST_CASE("an operation id has one effect and one answer", "[contr
         CHECK(**answer == 99);
     }
     CHECK(pair.get("x") == 99);
+}
+
+TEMPLATE_LIST_TEST_CASE(
+    "an operation id under locks without fences has one answer, whatever the number of its keys",
+    "[contract][policies]", PairsWithoutFences)
+{
+    TestType const pair;
+    auto const service = pair.service();
+    int runs = 0;
+    for (bool const replayed : {false, true}) {
+        auto const one = service.try_do_in_transaction(
+            OperationId{"one"}, "x", [&](EfficiencyLock<Stock>&) { return ++runs; });
+        CHECK(one.value() == 1);
+        CHECK(one.replayed() == replayed);
+    }
+    for (bool const replayed : {false, true}) {
+        auto const two = service.try_do_in_transaction(
+            OperationId{"two"}, keys("y", "x"),
+            [&](EfficiencyLock<Stock>&, EfficiencyLock<Stock>&) { return ++runs; });
+        CHECK(two.value() == 2);
+        CHECK(two.replayed() == replayed);
+    }
+    std::vector<std::string> const names{"z", "x", "y"};
+    for (bool const replayed : {false, true}) {
+        auto const range = service.try_do_in_transaction(
+            OperationId{"range"}, names, [&](std::span<EfficiencyLock<Stock>* const>) { return ++runs; });
+        CHECK(range.value() == 3);
+        CHECK(range.replayed() == replayed);
+    }
+    CHECK(runs == 3);
 }
 
 TEMPLATE_LIST_TEST_CASE(

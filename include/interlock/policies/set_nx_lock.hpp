@@ -35,7 +35,10 @@ inline namespace v0 {
 /// `stop_token()` stopped, and the call ends as `lock_lost`.
 /// **Does not guarantee.** That work outside the store stops with the lease: give `fencing_token()` to other
 /// systems. An operation that takes only `Lock<T>&` makes no guarded write: when it returned, it counts as
-/// *applied*; when the lock was lost midway, the call ends as `outcome_unknown` because of `lock_lost`.
+/// *applied*; when the lock was lost midway, the call ends as `outcome_unknown` because of `lock_lost`. With
+/// an operation id it is `outcome_unknown` also where the store did not keep the answer, see
+/// `EfficiencySetNxLock`; here the answer is kept under the fences of all keys, so that they must be in one
+/// shard of a Redis repository.
 /// **Needs.** `FencedRepository`; for operation ids `OperationRepository`.
 /// **Cost.** With a `FusedRepository` two round trips for lock, read, write and unlock. A lock that is handed
 /// on within this process costs one, since the state comes from the holder before. What an operation throws
@@ -70,9 +73,19 @@ struct SetNxLock {
 
 /// The form without fences, for stores whose counter is not durable enough. The operation gets an
 /// `EfficiencyLock<T>&` and no `T&`: there is no guarded write to make, and nothing may depend on the lock
-/// for correctness. Use it to avoid doing the same work twice most of the time. With an operation id the
-/// answer is kept once the operation has returned, so that whoever comes later with the same id gets it; two
-/// that run at the same time, because a lease ran out, run both.
+/// for correctness. Use it to avoid doing the same work twice most of the time.
+///
+/// **Operation ids.** The answer is kept once the operation has returned, so that whoever comes later with
+/// the same id gets it; two that run at the same time, because a lease ran out, run both. The answer is all
+/// that is stored, under the smallest key, so the keys of a call may be in several shards of a Redis
+/// repository.
+/// **An answer that is not kept.** The operation has returned, but the store does not keep its answer: the
+/// call ends as `outcome_unknown`, with the store's reason as the cause, and the operation runs again when
+/// the id comes again. The call is not *applied*, since that promises the answer to whoever comes next. This
+/// is also so for an operation that returns after the deadline of its call (the cause is
+/// `deadline_exceeded`), as nothing is sent to a store after a deadline; only a store in memory keeps the
+/// answer then, for which nothing is sent. So name a deadline that is longer than the operation takes.
+/// Without an id there is nothing to keep: an operation that has returned is *applied*, however late.
 struct EfficiencySetNxLock {
     /// The lease, its renewal, and the queue.
     LockOptions lock{};

@@ -173,6 +173,37 @@ TEST_CASE("no commit starts after the deadline", "[policies][set_nx_lock]")
     CHECK_FALSE(world.locked());
 }
 
+// Nothing is sent after a deadline. A store in memory keeps the answer all the same: nothing is sent to it.
+TEST_CASE(
+    "an operation under a lock alone that returns late is applied, and in memory its answer is kept",
+    "[policies][set_nx_lock]")
+{
+    World world;
+    TransactionService const jobs{EfficiencySetNxLock{.lock = {.ttl = 9s}}, world.repository};
+    int runs = 0;
+    auto const late = [&](auto&) {
+        world.runtime.advance(3s);
+        return ++runs;
+    };
+    auto const without_fence = [&](EfficiencyLock<Stock>& lock) { return late(lock); };
+    auto const with_fence = [&](Lock<Stock>& lock) { return late(lock); };
+    CHECK(jobs.try_do_in_transaction("job", without_fence, {.deadline = 2s}).value() == 1);
+    CHECK(world.service.try_do_in_transaction("job", with_fence, {.deadline = 2s}).value() == 2);
+    OperationId const once{"once"};
+    OperationId const fenced{"once, fenced"};
+    for (bool const replayed : {false, true}) {
+        auto const end = jobs.try_do_in_transaction(once, "job", without_fence, {.deadline = 2s});
+        CHECK(end.value() == 3);
+        CHECK(end.replayed() == replayed);
+    }
+    for (bool const replayed : {false, true}) {
+        auto const end = world.service.try_do_in_transaction(fenced, "job", with_fence, {.deadline = 2s});
+        CHECK(end.value() == 4);
+        CHECK(end.replayed() == replayed);
+    }
+    CHECK_FALSE(world.locked());
+}
+
 TEST_CASE("somebody who writes without the lock makes the operation run again", "[policies][set_nx_lock]")
 {
     World world;

@@ -89,6 +89,12 @@ struct WorkUnderLeases {
     std::size_t ready{0};                     // how many states are loaded, while `begin` loads them
 };
 
+/// What is committed under the locks on `N` keys. Locks without fences guard nothing, so that all there is to
+/// store is the record of an operation id. It belongs to one key, and the one change names that key: so the
+/// other keys may be where the store commits nothing together with it, as in another shard of Redis.
+template <class T, std::size_t N, bool Fenced>
+using ChangesUnderLocks = PerKey<Change<T>, Fenced ? N : 1>;
+
 /// The locks on `N` keys, and what an operation of this form does under them.
 template <class Session, std::size_t N, Form Shape>
 class LeaseTransaction final : public LossSource {
@@ -228,7 +234,7 @@ public:
     /// Writes what changed under the fences, and lets the locks go when that is done.
     Step<CommitResult> commit(OperationCommit const* operation, Waiter& waiter)
     {
-        PerKey<Change<T>, N> changes{keys_.size()};
+        ChangesUnderLocks<T, N, fenced> changes{keys_.size()};
         if (!committing_.under_way()) {
             // Law P6: once more before anything is sent. What this cannot see, the fence decides.
             if (lost())
@@ -393,19 +399,20 @@ private:
     }
 
     /// What is to be written, and whether the locks go with it. False: there is nothing to write.
-    bool gather(PerKey<Change<T>, N>& changes, OperationCommit const* operation)
+    bool gather(ChangesUnderLocks<T, N, fenced>& changes, OperationCommit const* operation)
     {
         // One state that was only read is what it was; several must be shown to be one moment's.
         bool nothing = operation == nullptr && !cached_ && (N == 1 || !values);
         if (!fenced && (nothing || !OperationRepository<R>))
             return false;
         RecordedEvents<Shape> const recorded{context_, session_.repository().runtime()};
-        for (std::size_t i = 0; i < keys_.size(); ++i) {
+        for (std::size_t i = 0; i < changes.size(); ++i) {
             if constexpr (values)
                 changes[i] = slot(i).change(keys_[i], &fence(i));
+            else if constexpr (fenced)
+                changes[i] = {.key = &keys_[i], .kind = ChangeKind::guard, .fence = &fence(i)};
             else
-                changes[i] = {
-                    .key = &keys_[i], .kind = ChangeKind::guard, .fence = fenced ? &fence(i) : nullptr};
+                changes[i] = {.key = operation->home, .kind = ChangeKind::guard};
             changes[i].events = recorded.of(i);
             nothing = nothing && changes[i].kind != ChangeKind::write;
         }
@@ -415,10 +422,8 @@ private:
         releasing_ = fenced && N == 1 && !table().contended(*holds_[0]);
         changes[0].release = releasing_;
         if constexpr (N == 1 && values)
-            if (!releasing_) {  // the state is left to the next holder
-                stages_.working().written = Stored<T>{};
-                changes[0].stored = &stages_.working().written;
-            }
+            if (!releasing_)  // the state is left to the next holder
+                changes[0].stored = &(stages_.working().written = Stored<T>{});
         return true;
     }
 

@@ -14,6 +14,8 @@
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
+#include <boost/asio/use_future.hpp>
+
 #include "support/catch.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
@@ -39,6 +41,7 @@ namespace redis_state_repository_test {
 
 using namespace interlock;
 using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
 using interlock_test::CountingWaiter;
 using interlock_test::eventually;
 using interlock_test::owner;
@@ -112,6 +115,104 @@ TEST_CASE("one transaction cannot have keys of several shards", "[redis][state_r
     }
     CHECK(refused > 0);
     CHECK(refused + accepted == 31);
+}
+
+/// A key, of another shard than "k0".
+Key key_of_another_shard(Repository const& repository)
+{
+    Key const first{"k0"};
+    for (int i = 1;; ++i) {
+        Key const other{"k" + std::to_string(i)};
+        std::array changes{
+            Change<Stock>{.key = &first, .kind = ChangeKind::guard},
+            Change<Stock>{.key = &other, .kind = ChangeKind::guard}};
+        if (repository.commit(changes, nullptr).errc() == Errc::invalid_argument)
+            return other;
+    }
+}
+
+// A lock without a fence guards no write, so that the record of an operation id is all that a call has to
+// store. The record belongs to one key, and so to one shard, wherever the other keys of the call are.
+TEST_CASE(
+    "an operation id under locks without fences is recorded though the keys are of several shards",
+    "[redis][state_repository]")
+{
+    Repository const repository{redis::Client{redis_options()}, {.shards = 16}};
+    std::string const other{key_of_another_shard(repository).bytes()};
+    TransactionService const jobs{EfficiencySetNxLock{}, repository};
+    int runs = 0;
+    auto const work = [&](EfficiencyLock<Stock>&, EfficiencyLock<Stock>&) { return ++runs; };
+
+    OperationId const blocking{"blocking"};
+    auto const first = jobs.try_do_in_transaction(blocking, keys(std::string{"k0"}, other), work);
+    INFO(first.detail());
+    CHECK(first.value() == 1);
+    CHECK_FALSE(first.replayed());
+    // The record belongs to the smallest key, whichever is named first.
+    auto const again = jobs.try_do_in_transaction(blocking, keys(other, std::string{"k0"}), work);
+    CHECK(again.value() == 1);
+    CHECK(again.replayed());
+
+    OperationId const asynchronous{"asynchronous"};
+    for (bool const replayed : {false, true}) {
+        auto const end = jobs.async_try_do_in_transaction(
+                                 asynchronous, keys(other, std::string{"k0"}), work, boost::asio::use_future)
+                             .get();
+        CHECK(end.value() == 2);
+        CHECK(end.replayed() == replayed);
+    }
+
+    OperationId const range{"range"};
+    auto const work_on_range = [&](std::span<EfficiencyLock<Stock>* const>) { return ++runs; };
+    std::vector<std::string> const three{other, "k0", other + "x"};
+    CHECK(jobs.do_in_transaction(range, three, work_on_range) == 3);
+    CHECK(jobs.try_do_in_transaction(range, three, work_on_range).replayed());
+    CHECK(runs == 3);
+    for (auto const& name : three)
+        CHECK(LockStateService{repository}.try_acquire(name));
+}
+
+// Nothing is sent to a server after the deadline of a call. An operation that made no guarded write and
+// returned later has had its effect, but the record of its id is missing. To call that applied would promise
+// its answer to whoever comes with the id again, so the call ends as unknown, and says what helps.
+TEST_CASE(
+    "an operation under a lock alone that returns after the deadline is applied, and with an id unknown",
+    "[redis][state_repository]")
+{
+    Repository const repository{redis::Client{redis_options()}};
+    int runs = 0;
+    auto const check = [&](OperationId const& id, auto const& service, auto const& late) {
+        runs = 0;
+        CallOptions const soon{.deadline = 300ms};
+        auto const without_id = service.try_do_in_transaction("job", late, soon);
+        CHECK(without_id.value() == 1);
+        auto const use_future = boost::asio::use_future;
+        CHECK(service.async_try_do_in_transaction("job", late, soon, use_future).get().value() == 2);
+        for (bool const asynchronous : {false, true}) {
+            CAPTURE(id.value(), asynchronous);
+            auto const end =
+                asynchronous ? service.async_try_do_in_transaction(id, "job", late, soon, use_future).get()
+                             : service.try_do_in_transaction(id, "job", late, soon);
+            CHECK(end.errc() == Errc::outcome_unknown);
+            CHECK(end.cause() == Errc::deadline_exceeded);
+            CHECK_THAT(end.detail(), ContainsSubstring("name a longer one"));
+        }
+        CHECK(runs == 4);
+        // With a deadline that is long enough the answer is kept.
+        CHECK(service.try_do_in_transaction(id, "job", late, {.deadline = 60s}).value() == 5);
+        CHECK(service.try_do_in_transaction(id, "job", late, {.deadline = 60s}).replayed());
+        CHECK(runs == 5);
+    };
+    auto const run = [&] {
+        std::this_thread::sleep_for(350ms);
+        return ++runs;
+    };
+    check(
+        OperationId{"no fence"}, TransactionService{EfficiencySetNxLock{}, repository},
+        [&](EfficiencyLock<Stock>&) { return run(); });
+    check(OperationId{"fence"}, TransactionService{SetNxLock{}, repository}, [&](Lock<Stock>&) {
+        return run();
+    });
 }
 
 TEST_CASE("a version is kept exactly up to its end, and never wraps", "[redis][state_repository]")

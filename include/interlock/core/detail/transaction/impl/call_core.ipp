@@ -138,8 +138,19 @@ INTERLOCK_DECL Failure CallCore::failure_at_end(std::string place)
     auto const code = machine_.result();
     if (refused_ || (failure_ && failure_->errc() == code && code != Errc::outcome_unknown))
         return *std::move(failure_);
-    if (code == Errc::outcome_unknown)
-        return Failure::unknown(machine_.cause(), failure_ ? failure_->detail() : std::string{});
+    if (code == Errc::outcome_unknown) {
+        auto detail = failure_ ? failure_->detail() : std::string{};
+        // A change that comes too late is not applied. This is an operation that makes none: it has had its
+        // effect, and only the record of its answer came too late.
+        if (machine_.cause() == Errc::deadline_exceeded && failure_ &&
+            failure_->errc() == Errc::deadline_exceeded)
+            detail =
+                "the operation has run, but the deadline of its call came before its answer was "
+                "recorded, so that to ask again runs it once more: name a longer one, as in "
+                "{.deadline = 60s}; " +
+                detail;
+        return Failure::unknown(machine_.cause(), std::move(detail));
+    }
     if (machine_.last_error() == Errc::ok)
         return code;
     return after_attempts(code, std::move(place));
