@@ -27,7 +27,8 @@ namespace detail {
 enum class KeyIndex : unsigned char {
     none,     ///< nothing that the catalog shows
     partial,  ///< unique indexes for some of the rows only
-    other,    ///< a unique index that ON CONFLICT cannot name: deferrable, of an expression, of fewer columns
+    loose,    ///< a unique index of an expression: it lets several rows be for which that is NULL
+    other,    ///< a unique index that ON CONFLICT cannot name: deferrable, of fewer columns
     arbiter,  ///< a unique index of exactly the key's columns, which ON CONFLICT takes
 };
 

@@ -572,6 +572,15 @@ INTERLOCK_DECL std::string spelled_key(
     return joined_text({"CASE WHEN false AND (", other_types, ") THEN NULL ELSE ", expression, " END"});
 }
 
+[[gnu::cold]] INTERLOCK_DECL std::string Table::with_types_apart(std::string const& expression) const
+{
+    if (other_types.empty())
+        return expression;
+    return joined_text(
+        {"CASE WHEN false AND EXISTS (SELECT FROM ", quoted, " t WHERE ", other_types, ") THEN NULL ELSE ",
+         expression, " END"});
+}
+
 /// See `Table::other_types`. Arrays are compared with those of their own type only; single values are
 /// converted.
 [[gnu::cold]] INTERLOCK_DECL std::string other_types(Table const& table, TableFacts const& facts)

@@ -132,7 +132,7 @@ INTERLOCK_DECL std::string KeyFit::value(std::string_view parameter) const
         stored = joined_text({"t.", t.key[i]});
     }
     if (same.empty())
-        return t.with_types(made);
+        return t.made_version.empty() ? t.with_types(made) : t.with_types_apart(made);
     return t.with_types(
         joined_text({"CASE WHEN ", same, " THEN ", made, " ELSE ", failing_number(stored), " END"}));
 }

@@ -29,10 +29,19 @@ namespace detail {
 /// class of `anyenum` (3500) and of `text` (25).
 ///
 /// An index sees to it that a key is unique if all that it is made of are columns of the key, and if it tells
-/// apart no more than `=` does: by another collation, or operator class, or expression, it may. Columns of an
-/// expression are known by what the index depends on. ON CONFLICT takes an index of exactly the key's
-/// columns; it fails if one of several such indexes is deferrable, or if the table has a rule for updates.
-/// (So it does if there is one for inserts; but that may put the row elsewhere, and had better fail.)
+/// apart no more than `=` does: by another collation, or operator class, or expression, it may. ON CONFLICT
+/// takes an index of exactly the key's columns; it fails if one of several such indexes is deferrable, or if
+/// the table has a rule for updates. (So it does if there is one for inserts; but that may put the row
+/// elsewhere, and had better fail.)
+///
+/// The columns that an expression reads are those of the `Var` nodes in its stored tree, whose text has
+/// `:varattno` before the number of each. `pg_depend` has no better answer: it has the columns of the index,
+/// of its expressions and of its condition in one list, so that a column that is both in the index and in an
+/// expression cannot be told from one that is in the index only, and it has no row for the columns of a whole
+/// row. (That is number 0 in the tree, which is no column of a key.) Nor has `pg_get_indexdef`, whose words
+/// would have to be parsed. Names and texts of the user's can add numbers, by which an index counts for less,
+/// and can take none away. What an expression makes NULL is not unique, except NULLS NOT DISTINCT, of which
+/// servers before 15 have no column.
 ///
 /// `o` has a bit for each kind of change (1 insert, 2 update, 4 delete) of which the user has made a rule of
 /// its own. The bits of `tgtype` are 1 for each row, 2 BEFORE, 4 INSERT, 8 DELETE, 16 UPDATE, 64 INSTEAD OF.
@@ -61,14 +70,14 @@ t AS MATERIALIZED (SELECT a.attnum, a.attname, a.attcollation AS collation, s.oi
 k AS MATERIALIZED (SELECT array_agg(attnum) AS columns, array_agg(attnum) FILTER (WHERE strict) AS strict
     FROM t WHERE attname = ANY($2::text[])),
 u AS MATERIALIZED (SELECT i.indexrelid, i.indpred IS NULL AS whole, i.indimmediate AS immediate,
-    i.indexprs IS NULL AND k.columns OPERATOR(pg_catalog.<@) (i.indkey::int2[])[0:i.indnkeyatts - 1] AS exact
+    i.indexprs IS NULL AND k.columns OPERATOR(pg_catalog.<@) (i.indkey::int2[])[0:i.indnkeyatts - 1] AS exact,
+    i.indexprs IS NULL OR coalesce((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')
+        ::bool, false) AS always
     FROM c CROSS JOIN k JOIN pg_catalog.pg_index i ON i.indrelid = c.oid
     WHERE i.indisunique AND i.indisvalid
     AND array_remove((i.indkey::int2[])[0:i.indnkeyatts - 1], 0::int2) OPERATOR(pg_catalog.<@) k.columns
-    AND (i.indexprs IS NULL OR ARRAY(SELECT d.refobjsubid::int2 FROM pg_catalog.pg_depend d
-        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
-        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
-        AND d.refobjsubid <> 0 AND d.refobjsubid <> ALL ((i.indkey::int2[])[i.indnkeyatts:]))
+    AND (i.indexprs IS NULL OR ARRAY(SELECT m[1]::int2
+        FROM pg_catalog.regexp_matches(i.indexprs::text, ':varattno (-?[0-9]+)', 'g') m)
         OPERATOR(pg_catalog.<@) k.strict)
     AND NOT EXISTS (SELECT FROM generate_series(0, i.indnkeyatts - 1) n
         JOIN t ON t.attnum = (i.indkey::int2[])[n]
@@ -80,7 +89,7 @@ u AS MATERIALIZED (SELECT i.indexrelid, i.indpred IS NULL AS whole, i.indimmedia
 x AS MATERIALIZED (SELECT x.oid, quote_ident(n.nspname) || '.' || quote_ident(x.relname) AS place
     FROM u JOIN pg_catalog.pg_class x ON x.oid = u.indexrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
-    WHERE u.whole AND x.relpersistence <> 't' ORDER BY u.exact AND u.immediate DESC, x.oid LIMIT 1),
+    WHERE u.whole AND u.always AND x.relpersistence <> 't' ORDER BY u.exact AND u.immediate DESC, x.oid LIMIT 1),
 f AS (SELECT oid FROM c UNION SELECT i.inhrelid FROM f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid),
 o AS MATERIALIZED (SELECT coalesce(bit_or(events) FILTER (WHERE early), 0) AS early,
     coalesce(bit_or(events) FILTER (WHERE late), 0) AS late,
@@ -97,7 +106,8 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
     CASE WHEN EXISTS (SELECT FROM u WHERE whole AND exact AND immediate)
         AND NOT EXISTS (SELECT FROM u WHERE whole AND exact AND NOT immediate)
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid
-            AND w.ev_type = '2') THEN 3
+            AND w.ev_type = '2') THEN 4
+        WHEN EXISTS (SELECT FROM u WHERE whole AND always) THEN 3
         WHEN EXISTS (SELECT FROM u WHERE whole) THEN 2
         WHEN EXISTS (SELECT FROM u) THEN 1 ELSE 0 END,
     c.relkind = 'r' AND c.relhassubclass,
