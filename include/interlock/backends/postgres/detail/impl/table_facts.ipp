@@ -70,9 +70,9 @@ t AS MATERIALIZED (SELECT a.attnum, a.attname, a.attcollation AS collation, s.oi
 k AS MATERIALIZED (SELECT array_agg(attnum) AS columns, array_agg(attnum) FILTER (WHERE strict) AS strict
     FROM t WHERE attname = ANY($2::text[])),
 u AS MATERIALIZED (SELECT i.indexrelid, i.indpred IS NULL AS whole, i.indimmediate AS immediate,
-    i.indexprs IS NULL AND k.columns OPERATOR(pg_catalog.<@) (i.indkey::int2[])[0:i.indnkeyatts - 1] AS exact,
-    i.indexprs IS NULL OR coalesce((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')
-        ::bool, false) AS always
+    i.indexprs IS NULL AND k.columns OPERATOR(pg_catalog.<@) (i.indkey::int2[])[0:i.indnkeyatts - 1]
+        AS exact, i.indexprs IS NULL OR coalesce((pg_catalog.to_jsonb(i)
+        OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')::bool, false) AS always
     FROM c CROSS JOIN k JOIN pg_catalog.pg_index i ON i.indrelid = c.oid
     WHERE i.indisunique AND i.indisvalid
     AND array_remove((i.indkey::int2[])[0:i.indnkeyatts - 1], 0::int2) OPERATOR(pg_catalog.<@) k.columns
@@ -89,7 +89,8 @@ u AS MATERIALIZED (SELECT i.indexrelid, i.indpred IS NULL AS whole, i.indimmedia
 x AS MATERIALIZED (SELECT x.oid, quote_ident(n.nspname) || '.' || quote_ident(x.relname) AS place
     FROM u JOIN pg_catalog.pg_class x ON x.oid = u.indexrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
-    WHERE u.whole AND u.always AND x.relpersistence <> 't' ORDER BY u.exact AND u.immediate DESC, x.oid LIMIT 1),
+    WHERE u.whole AND u.always AND x.relpersistence <> 't'
+    ORDER BY u.exact AND u.immediate DESC, x.oid LIMIT 1),
 f AS (SELECT oid FROM c UNION SELECT i.inhrelid FROM f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid),
 o AS MATERIALIZED (SELECT coalesce(bit_or(events) FILTER (WHERE early), 0) AS early,
     coalesce(bit_or(events) FILTER (WHERE late), 0) AS late,
