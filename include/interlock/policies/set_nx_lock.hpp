@@ -37,8 +37,8 @@ inline namespace v0 {
 /// systems. An operation that takes only `Lock<T>&` makes no guarded write: when it returned, it counts as
 /// *applied*; when the lock was lost midway, the call ends as `outcome_unknown` because of `lock_lost`. With
 /// an operation id it is `outcome_unknown` also where the store did not keep the answer, see
-/// `EfficiencySetNxLock`; here the answer is kept under the fences of all keys, so that they must be in one
-/// shard of a Redis repository.
+/// `EfficiencySetNxLock`; here the answer is kept under the fences of all keys, so that the keys of a call
+/// with an id must be in one shard of a Redis repository.
 /// **Needs.** `FencedRepository`; for operation ids `OperationRepository`.
 /// **Cost.** With a `FusedRepository` two round trips for lock, read, write and unlock. A lock that is handed
 /// on within this process costs one, since the state comes from the holder before. What an operation throws

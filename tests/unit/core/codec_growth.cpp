@@ -679,7 +679,7 @@ TEST_CASE("a vector of structs without members is read again, and they may grow"
 
 struct Sheet {
     std::string id;
-    std::vector<std::optional<r1::Order>> orders;
+    std::vector<std::pair<std::optional<r1::Order>, std::optional<r1::Order>>> orders;
 };
 BOOST_DESCRIBE_STRUCT(Sheet, (), (id, orders))
 struct NewSheet : Sheet {
@@ -689,7 +689,7 @@ BOOST_DESCRIBE_STRUCT(NewSheet, (Sheet), (more))
 
 TEST_CASE("the next release reads as many empty optionals of a large struct as there are", "[core][codec]")
 {
-    auto const stored = encoded(Sheet{"x", std::vector<std::optional<r1::Order>>(200'000)});
+    auto const stored = encoded(Sheet{"x", {200'000, {std::nullopt, std::nullopt}}});
     auto const read = StateTraits<NewSheet>::decode(stored);
     REQUIRE(read);
     CHECK(read->orders.size() == 200'000);

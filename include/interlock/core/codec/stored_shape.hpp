@@ -19,6 +19,7 @@
 #include <interlock/fwd.hpp>
 #include <interlock/separate_compilation.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -64,8 +65,10 @@ struct Reading {
     bool newer{false};            ///< something was stored that the reader's type cannot hold
     bool unknown{false};          ///< and that is a member, and not only the digits of a number
     std::size_t steps;            // how many more there may be
-    std::string_view skipped{};   // the whole shape that was skipped last: of empty optionals it is the same
-    unsigned depth{0};            // how many shapes stand around this one, as ShapeDepth counts them
+    // Whole shapes that were skipped lately, in turn: of the empty optionals of a vector they are the same.
+    std::array<std::string_view, 4> skipped{};
+    std::size_t next_skipped{0};
+    unsigned depth{0};  // how many shapes stand around this one, as ShapeDepth counts them
 };
 
 /// Counts how deep the shapes are where the reader's type sets no bound: within a value that is skipped, and

@@ -68,8 +68,8 @@ protected:
     ~WakeupListener() = default;
 
     /// Runs on the thread, without the mutex: connects, and listens until the connection breaks, or until the
-    /// bell rings and `stopping` is true. Returns false if it never came to listening, so that the next
-    /// attempt comes later.
+    /// bell rings and `stopping` is true. Returns false if it never came to listening. The next attempt
+    /// comes later each time, until one has listened for two seconds.
     virtual bool listen() = 0;
 
     bool stopping() const

@@ -623,4 +623,36 @@ TEST_CASE(
     CHECK(runs == calls);
 }
 
+TEST_CASE(
+    "a trigger whose own plans became too old is cured by another run on another connection",
+    "[postgres][foreign_triggers]")
+{
+    Payments const t;
+    t.row(1);
+    t.sql("CREATE TABLE {t}_limits (most int NOT NULL)");
+    t.sql("INSERT INTO {t}_limits VALUES (1000000)");
+    t.trigger(
+        "BEFORE UPDATE", "DECLARE r record; BEGIN SELECT * INTO r FROM " + t.name +
+                             "_limits; IF NEW.amount > r.most THEN RAISE EXCEPTION 'x'; END IF; END; RETURN "
+                             "NEW;");
+    bool wide = false;
+    under_each_policy(t.repository(), Missing::fail, [&](auto const& service, std::string const& name) {
+        CAPTURE(name);
+        auto const pay = [&](Payment& p) { ++p.amount; };
+        for (int i = 0; i < 3; ++i)  // the session has a plan of its own, and one of the trigger's
+            service.do_in_transaction(std::int64_t{1}, pay);
+        wide = !wide;
+        t.sql(std::string("ALTER TABLE {t}_limits ALTER most TYPE ") + (wide ? "bigint" : "int"));
+        for (int i = 0; i < 4; ++i) {
+            auto const paid = service.try_do_in_transaction(std::int64_t{1}, pay);
+            CHECK(paid);
+            CAPTURE(i, paid.detail());
+            CHECK(service.try_do_in_transaction(OperationId{name + std::to_string(i)}, std::int64_t{1}, pay));
+        }
+    });
+    auto const payments = t.repository();
+    auto const version = payments.load(std::int64_t{1}).value().version;
+    CHECK(payments.compare_and_set(std::int64_t{1}, version, Payment{1, 7}));
+}
+
 }  // namespace postgres_foreign_triggers_test

@@ -113,6 +113,13 @@ TEST_CASE(
         CHECK(attempts->attempt());
         CHECK(attempts->attempt());
     }
+    SECTION("whatever order the name server gives them in")
+    {
+        addresses = {silent.local_endpoint(), server};
+        CHECK(attempts->attempt().errc() == Errc::unavailable);
+        addresses = {server, silent.local_endpoint()};
+        CHECK(attempts->attempt());
+    }
     SECTION("all of them are tried again")
     {
         addresses = {server, silent.local_endpoint()};

@@ -110,9 +110,10 @@ struct SqlError {
     /// Which statement of the batch it was; beyond all of them when it was none.
     std::size_t step{static_cast<std::size_t>(-1)};
     /// The session had prepared the statement for an earlier exchange, so that its plan may be older than the
-    /// schema is; and the statement itself has failed, no function that it calls: the session's number of the
-    /// schema, see `PoolState::schema`. Else nothing.
+    /// schema is: the session's number of the schema, see `PoolState::schema`. Else nothing.
     std::optional<std::uint64_t> planned_in{};
+    /// Not the statement itself has failed, but a function that it calls: a trigger, say.
+    bool within{false};
 };
 
 /// Statements that leave in one write and are answered in one reading. Outside of a transaction block they

@@ -190,8 +190,9 @@ struct Table {
 
     /// `expression` of the row `t`, in a statement that fails if `other_types` does.
     std::string with_types(std::string const& expression) const;
-    /// Likewise of no row: `expression` reads none, and neither does what is added. An insert whose RETURNING
-    /// names a column of the new row needs a policy by which the role may see that row.
+    /// Likewise, for an `expression` that names no column of the new row: what is added names the columns in
+    /// a query of its own, which is never carried out. An insert whose RETURNING names a column of the new
+    /// row needs a policy by which the role may see that row.
     std::string with_types_apart(std::string const& expression) const;
 
     /// How the column `i` of the key takes a text.

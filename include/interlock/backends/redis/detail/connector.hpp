@@ -70,8 +70,9 @@ public:
                 options.host, options.port,
                 [this, self = std::move(self)](
                     Error error, std::vector<interlock::detail::AsyncEndpoint> found) mutable {
-                    if (!found.empty())
-                        std::rotate(found.begin(), found.begin() + offset_in(found.size()), found.end());
+                    auto const silent = std::find(found.begin(), found.end(), silent_);
+                    if (silent != found.end())
+                        std::rotate(found.begin(), silent + 1, found.end());
                     endpoints_ = std::move(found);
                     connect_next(std::move(self), error);
                 });
@@ -88,16 +89,13 @@ public:
     {
         if (std::exchange(timed_out_, true))
             return;
-        passed_over_ += next_endpoint_;
+        if (next_endpoint_ > 0)
+            silent_ = endpoints_[next_endpoint_ - 1];
         owner_.wire().resolver.cancel();
         owner_.wire().close_socket();
     }
 
 private:
-    std::ptrdiff_t offset_in(std::size_t count) const noexcept
-    {
-        return static_cast<std::ptrdiff_t>(passed_over_ % count);
-    }
     [[gnu::cold]] void connect_next(Self self, Error error)
     {
         if (!owner_.connecting())
@@ -192,9 +190,9 @@ private:
     bool timed_out_{false};  // the present attempt has taken too long; its handlers come back and find this
     std::vector<interlock::detail::AsyncEndpoint> endpoints_;  // of the server's name
     std::size_t next_endpoint_{0};                             // to be tried next
-    std::size_t passed_over_{0};  // so many addresses, counted round, were tried by attempts that timed out
-    std::unique_ptr<Handshake> handshake_;  // once a socket is connected
-    std::string_view unsent_;               // of what the handshake sends at present
+    interlock::detail::AsyncEndpoint silent_;                  // the last one that has not answered
+    std::unique_ptr<Handshake> handshake_;                     // once a socket is connected
+    std::string_view unsent_;                                  // of what the handshake sends at present
 };
 
 }  // namespace detail

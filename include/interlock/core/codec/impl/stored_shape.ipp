@@ -135,14 +135,15 @@ INTERLOCK_DECL bool skip_shape(std::string_view& shape, Reading& reading) noexce
 {
     auto const whole = shape;
     // The shapes that one reading skips are parts of one text, so that the place tells which it is.
-    auto const size = reading.skipped.size();
-    if (size > 0 && reading.skipped.data() == whole.data() && size <= whole.size()) {
-        shape.remove_prefix(size);
-        return reading.step();
-    }
+    for (auto const known : reading.skipped)
+        if (!known.empty() && known.data() == whole.data() && known.size() <= whole.size()) {
+            shape.remove_prefix(known.size());
+            return reading.step();
+        }
     if (!pass_shape(shape, reading))
         return false;
-    reading.skipped = whole.substr(0, whole.size() - shape.size());
+    reading.skipped[reading.next_skipped++ % reading.skipped.size()] =
+        whole.substr(0, whole.size() - shape.size());
     return true;
 }
 

@@ -361,8 +361,8 @@ INTERLOCK_DECL Progress Connection::receive(Exchange& exchange, int syncs, TimeP
                 exchange.error = error_of(raw);
                 if (at < sent_.size()) {
                     exchange.error->step = sent_[at].step;
-                    // What a function of the user's fails by, a trigger, say, is no plan of ours.
-                    if (planned_before(sent_[at]) && PQresultErrorField(raw, PG_DIAG_CONTEXT) == nullptr)
+                    exchange.error->within = PQresultErrorField(raw, PG_DIAG_CONTEXT) != nullptr;
+                    if (planned_before(sent_[at]))
                         exchange.error->planned_in = schema_;
                 }
                 if (at < sent_.size() && sent_[at].step == settings_step)

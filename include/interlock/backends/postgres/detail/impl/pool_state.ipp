@@ -221,7 +221,8 @@ bool PoolState<R>::heal(Connection& connection, SqlError const& error) noexcept
     }
     // Other sessions have such plans, too, so none of them is lent again.
     if (is_of_old_plan(error)) {
-        schema_has_changed(*error.planned_in);
+        if (!error.within)
+            schema_has_changed(*error.planned_in);
         connection.mark_unusable();
         return true;
     }

@@ -33,6 +33,13 @@ template <class R>
 }
 
 template <class R>
+[[gnu::cold]] void RowTransactionCore<R>::end_by(SqlError const& error) noexcept
+{
+    pool_->heal(*session_, error);
+    end();
+}
+
+template <class R>
 [[gnu::cold]] Failure RowTransactionCore<R>::changes_refused(
     SqlError const& error, std::span<RowChange const> changes, TimePoint until)
 {
@@ -48,10 +55,9 @@ template <class R>
                    {failure.detail(), "; the row in the way may be one that row-level policies hide"})
             .with_store_code(error.state);
     bool const outdated = store_->outdated(known_, error);
-    if (outdated && is_of_old_plan(error)) {
-        pool_->schema_has_changed(*error.planned_in);
-        return for_another_run(failure, "; the table has changed");
-    }
+    if (outdated && is_of_old_plan(error))
+        return for_another_run(
+            failure, error.within ? "; a function has an old plan" : "; the table has changed");
     if (error.policy != RowPolicy::would_hide || known_->policies.apply || !outdated)
         return failure;
     // A trigger, say, has met a policy.

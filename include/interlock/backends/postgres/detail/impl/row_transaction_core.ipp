@@ -325,7 +325,7 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_one(
     if (!done)
         return std::move(done).failure();
     if (done->error) {
-        end();
+        end_by(*done->error);
         auto const first = at + (store_->reads_again(*known_, change) ? 2 : 1);
         bool const of_events = done->error->step >= first && done->error->step < behind_events;
         if (auto answered = answered_meanwhile(*done->error, at))
@@ -397,7 +397,7 @@ Outcome<CommitResult> RowTransactionCore<R>::commit_all(
     if (!done)
         return std::move(done).failure();
     if (done->error) {
-        end();
+        end_by(*done->error);
         return error_refused(*done->error, changes, operation, until);
     }
     for (auto const& asked : steps.asked)
@@ -499,7 +499,7 @@ Outcome<std::optional<CommitResult>> RowTransactionCore<R>::run_steps(
         if (of_events)  // a change that was refused is the reason, whatever became of its events
             if (auto refusal = refusal_of(steps, stepped->replies, changes, until))
                 return or_twin(*std::move(refusal));
-        end();
+        end_by(*stepped->error);
         if (auto answered = answered_meanwhile(*stepped->error, steps.records))
             return *std::move(answered);
         auto failed = of_events ? events_refused(*stepped->error, operation, until)

@@ -157,7 +157,7 @@ Outcome<CommitResult> RowTransactionCore<R>::end_tables(
         return std::move(done).failure();
     if (!done->error)
         return Outcome<CommitResult>{std::in_place};
-    end();
+    end_by(*done->error);
     for (std::size_t i = 0; i < parts.size(); ++i)
         if (done->error->step < behind[i])
             return parts[0].store->or_duplicate(

@@ -146,7 +146,7 @@ INTERLOCK_DECL Failure CallCore::failure_at_end(std::string place)
             failure_->errc() == Errc::deadline_exceeded)
             detail =
                 "the operation has run, but the deadline of its call came before its answer was "
-                "recorded, so that to ask again runs it once more: name a longer one, as in "
+                "recorded, so that to ask again may run it once more: name a longer one, as in "
                 "{.deadline = 60s}; " +
                 detail;
         return Failure::unknown(machine_.cause(), std::move(detail));
