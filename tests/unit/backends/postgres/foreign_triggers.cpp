@@ -589,10 +589,7 @@ TEST_CASE(
         "PERFORM {t}_no_function(1);", "PERFORM no_column FROM {t};", "PERFORM NULL::{t}_no_type;",
         "NEW.amount = date_trunc(true, 'x');");
     CAPTURE(what);
-    std::string body = what;
-    for (auto at = body.find("{t}"); at != std::string::npos; at = body.find("{t}"))
-        body.replace(at, 3, t.name);
-    t.trigger("BEFORE UPDATE", "IF NEW.amount > 1000 THEN " + body + " END IF; RETURN NEW;");
+    t.trigger("BEFORE UPDATE", std::string("IF NEW.amount > 1000 THEN ") + what + " END IF; RETURN NEW;");
     Watching watching;
     auto options = t.pool.options();
     options.observer = &watching;
@@ -632,9 +629,9 @@ TEST_CASE(
     t.sql("CREATE TABLE {t}_limits (most int NOT NULL)");
     t.sql("INSERT INTO {t}_limits VALUES (1000000)");
     t.trigger(
-        "BEFORE UPDATE", "DECLARE r record; BEGIN SELECT * INTO r FROM " + t.name +
-                             "_limits; IF NEW.amount > r.most THEN RAISE EXCEPTION 'x'; END IF; END; RETURN "
-                             "NEW;");
+        "BEFORE UPDATE",
+        "DECLARE r record; BEGIN SELECT * INTO r FROM {t}_limits; IF NEW.amount > r.most THEN RAISE "
+        "EXCEPTION 'x'; END IF; END; RETURN NEW;");
     bool wide = false;
     under_each_policy(t.repository(), Missing::fail, [&](auto const& service, std::string const& name) {
         CAPTURE(name);

@@ -98,7 +98,8 @@ private:
         Partition* partition;
         std::pair<std::string const, Stream>* stream;
     };
-    // `added_` has room for it.
+    // Appends one event to the stream `entry`. The caller has made room in `added_`, so that what stands in
+    // the log is noted there without an allocation.
     void add_one(
         Partition& partition, unsigned number, std::pair<std::string const, Stream>& entry, Key const& stream,
         NewEvent const& event);

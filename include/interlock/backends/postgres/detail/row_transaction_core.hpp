@@ -166,7 +166,8 @@ private:
     bool add_hash_lock(Batch& batch, Key const& key, Wait wait) const;
     bool add_row_lock(Batch& batch, Key const& key, Wait wait) const;
     Failure refused(SqlError const& error, Wait wait, std::span<Key const* const> keys) const;
-    // What failed by `error` is over, and its session, which may be what has failed, is not lent again then.
+    // Ends the transaction, which `error` has failed. Where the session itself is the reason, as with a plan
+    // that is too old, it is not lent again: see `PoolState::heal`.
     void end_by(SqlError const& error) noexcept;
     // The failure of an error of the changes.
     Failure changes_refused(SqlError const& error, std::span<RowChange const> changes, TimePoint until);
