@@ -16,15 +16,21 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace postgres_offered_servers_test {
@@ -168,12 +174,14 @@ TEST_CASE("of several hosts the primary is taken, also after a failover", "[post
 /// A machine that lets in, and never says anything.
 class SilentServer {
 public:
-    SilentServer()
+    /// `port` 0: a free one.
+    explicit SilentServer(int port = 0)
     {
         REQUIRE(socket_ >= 0);
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+        address.sin_port = ::htons(static_cast<std::uint16_t>(port));
         socklen_t size = sizeof address;
         REQUIRE(::bind(socket_, reinterpret_cast<sockaddr*>(&address), size) == 0);
         REQUIRE(::listen(socket_, 100) == 0);
@@ -209,6 +217,52 @@ TEST_CASE("a host that does not answer hides no other", "[postgres][offered]")
     options.connect_timeout = 300ms;
     auto const alone = postgres::create_schema(postgres::Pool{options}, 5s);
     CHECK(alone.errc() == Errc::unavailable);
+}
+
+/// The calling thread's own /etc/hosts, until the thread ends. False: this process may not have one.
+bool enter_hosts(std::string const& file)
+{
+    return ::unshare(CLONE_FS | CLONE_NEWNS) == 0 &&
+           ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+           ::mount(file.c_str(), "/etc/hosts", nullptr, MS_BIND, nullptr) == 0;
+}
+
+TEST_CASE("an address of a host that does not answer hides no other address of it", "[postgres][offered]")
+{
+    // The addresses of a name are tried in the order of their numbers here.
+    PostgresServer const server{{"listen_addresses=127.0.0.3"}};
+    std::ofstream{server.directory() + "/data/pg_hba.conf", std::ios::app}
+        << "host all all 127.0.0.0/8 trust\n";
+    server.command("SELECT pg_reload_conf()");
+    SilentServer const silent{server.port()};
+    auto const hosts = server.directory() + "/hosts";
+    std::ofstream{hosts} << "127.0.0.1 shop\n127.0.0.2 shop\n127.0.0.3 shop\n127.0.0.1 gone\n";
+    auto const port = std::to_string(server.port());
+    std::optional<bool> entered;
+    std::vector<std::pair<std::string, Outcome<void>>> outcomes;
+    std::thread([&] {
+        entered = enter_hosts(hosts);
+        for (auto const& places :
+             {"shop:" + port, "gone:" + port + ",shop:" + port, "shop:" + port + ",gone:" + port,
+              "gone:" + port})
+            if (*entered) {
+                auto options =
+                    postgres::Options::parse("postgresql://interlock@" + places + "/postgres?sslmode=disable")
+                        .value();
+                options.connect_timeout = 2s;
+                outcomes.emplace_back(places, postgres::create_schema(postgres::Pool{options}, 5s));
+            }
+    }).join();
+    if (entered == false) {
+        WARN("not tested: no right to change the names of machines");
+        SUCCEED();
+        return;
+    }
+    for (auto const& [places, outcome] : outcomes) {
+        CAPTURE(places, outcome.message());
+        CHECK(outcome.has_value() == (places.find("shop") != std::string::npos));
+    }
+    CHECK(outcomes.back().second.errc() == Errc::unavailable);
 }
 
 TEST_CASE("a pooler that takes no options of the URL is refused in words", "[postgres][offered]")

@@ -29,6 +29,10 @@ namespace detail {
 /// is the outcome unknown.
 Failure failure_of(SqlError const& error, Access access);
 
+/// Whether `state` is one by which the server refuses a plan that was made before the schema changed. A plan
+/// that a function keeps is refused by these as well, and other sessions may have it, too.
+bool is_of_kept_plan(std::string_view state) noexcept;
+
 /// Whether the session's prepared plans are too old for the schema: a column has got another type, or a name
 /// means another object.
 bool is_of_old_plan(SqlError const& error) noexcept;

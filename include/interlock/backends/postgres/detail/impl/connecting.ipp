@@ -11,11 +11,14 @@
 #include <interlock/core/runtime/stream.hpp>
 
 #include <locale.h>
+#include <netdb.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -89,83 +92,154 @@ private:
     return opening;
 }
 
-/// The servers of a connection: lists of one length, or of one or no element for all of them.
-struct Places {
+/// The addresses of a host as numbers, in no order. None: a path of a unix socket, or a name that is not
+/// known.
+[[gnu::cold]] INTERLOCK_DECL std::vector<std::string> addresses_of(std::string const& host)
+{
+    if (host.empty() || host[0] == '/' || host[0] == '@')
+        return {};
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0)
+        return {};
+    std::unique_ptr<addrinfo, void (*)(addrinfo*)> const owner(found, &::freeaddrinfo);
+    std::vector<std::string> out;
+    for (auto const* a = found; a != nullptr; a = a->ai_next) {
+        std::array<char, NI_MAXHOST> text{};
+        if (::getnameinfo(a->ai_addr, a->ai_addrlen, text.data(), NI_MAXHOST, nullptr, 0, NI_NUMERICHOST) ==
+                0 &&
+            std::find(out.begin(), out.end(), text.data()) == out.end())
+            out.emplace_back(text.data());
+    }
+    return out;
+}
+
+inline std::string text_or_nothing(char const* text)
+{
+    return text == nullptr ? std::string{} : std::string{text};
+}
+
+/// Where a server may be, as libpq has it: a name or a path, an address that stands for the name, a port. What
+/// is empty has libpq's default.
+struct Place {
+    std::string host;
+    std::string address;
+    std::string port;
+};
+
+/// The places that a connection may lead to, in their order.
+class Places {
+public:
     explicit Places(PGconn* opening)
     {
         std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const options{
             PQconninfo(opening), &PQconninfoFree};
         for (auto const* o = options.get(); o != nullptr && o->keyword != nullptr; ++o)
-            for (auto& [keyword, list] : lists)
+            for (auto const& [keyword, member] : members)
                 if (keyword == o->keyword && o->val != nullptr)
-                    list = split(o->val);
+                    take(o->val, member);
+        if (places_.empty())
+            places_.emplace_back();
     }
 
-    std::size_t size() const noexcept { return std::max(named().size(), std::size_t{1}); }
+    std::size_t size() const noexcept { return places_.size(); }
 
     /// Which of them libpq tries now; the first of equal ones.
     std::size_t tried(PGconn* opening) const
     {
-        auto const is = [](std::vector<std::string> const& list, std::size_t i, char const* now) {
-            return list.empty() || now == nullptr || list[list.size() == 1 ? 0 : i] == now;
+        auto const is = [](std::string const& text, char const* now) {
+            return text.empty() || now == nullptr || text == now;
         };
-        std::size_t i = 0;
-        while (i + 1 < size() &&
-               !(is(named(), i, PQhost(opening)) && is(lists[2].second, i, PQport(opening))))
-            ++i;
-        return i;
+        // An address may have been spelled otherwise than libpq spells it.
+        for (bool const by_address : {true, false})
+            for (std::size_t i = 0; i < size(); ++i) {
+                auto const& place = places_[i];
+                if (is(place.host.empty() ? place.address : place.host, PQhost(opening)) &&
+                    is(place.port, PQport(opening)) &&
+                    (!by_address || place.host.empty() || is(place.address, PQhostaddr(opening))))
+                    return i;
+            }
+        return size() - 1;
     }
 
-    /// Adds the settings by which all but the i-th are tried.
-    void add_others(std::size_t i, Settings& settings) const
+    /// The addresses that libpq tries for the i-th; at least one.
+    std::size_t addresses(std::size_t i) const
     {
-        for (auto const& [keyword, list] : lists) {
-            if (list.size() < 2)
-                continue;
-            std::string others;
-            for (std::size_t k = 0; k < list.size(); ++k)
-                if (k != i)
-                    append(others, {k == (i == 0 ? 1U : 0U) ? "" : ",", list[k]});
-            settings.emplace_back(keyword, others);
+        auto const& place = places_[i];
+        return place.address.empty() ? std::max(addresses_of(place.host).size(), std::size_t{1}) : 1;
+    }
+
+    /// Leaves out the address that libpq tries now: the other addresses of the same name stay.
+    void leave_out(PGconn* opening)
+    {
+        auto const i = tried(opening);
+        auto const place = places_[i];
+        auto const at = places_.erase(places_.begin() + static_cast<std::ptrdiff_t>(i));
+        if (!place.address.empty())
+            return;
+        auto others = addresses_of(place.host);
+        if (std::erase(others, text_or_nothing(PQhostaddr(opening))) == 0)
+            return;
+        std::vector<Place> stay;
+        for (auto& address : others)
+            stay.push_back({place.host, std::move(address), place.port});
+        places_.insert(at, std::make_move_iterator(stay.begin()), std::make_move_iterator(stay.end()));
+    }
+
+    /// Adds the settings by which these places are tried.
+    void add_to(Settings& settings) const
+    {
+        for (auto const& [keyword, member] : members) {
+            std::string list;
+            for (auto const& place : places_)
+                append(list, {&place == places_.data() ? "" : ",", place.*member});
+            settings.emplace_back(keyword, list);
         }
     }
 
 private:
-    std::vector<std::string> const& named() const noexcept
+    static constexpr std::array<std::pair<std::string_view, std::string Place::*>, 3> members{
+        {{"host", &Place::host}, {"hostaddr", &Place::address}, {"port", &Place::port}}};
+
+    /// `text`: one element for each place, or one for all of them, or none.
+    void take(std::string_view text, std::string Place::* member)
     {
-        return lists[0].second.empty() ? lists[1].second : lists[0].second;
-    }
-    static std::vector<std::string> split(std::string_view text)
-    {
-        std::vector<std::string> out;
-        for (;;) {
+        if (text.empty())
+            return;
+        auto const count = static_cast<std::size_t>(std::count(text.begin(), text.end(), ',')) + 1;
+        if (places_.size() < count)
+            places_.resize(count, places_.empty() ? Place{} : places_[0]);
+        for (std::size_t i = 0; i < places_.size(); ++i) {
             auto const comma = text.find(',');
-            out.emplace_back(text.substr(0, comma));
-            if (comma == std::string_view::npos)
-                return out;
-            text.remove_prefix(comma + 1);
+            places_[i].*member = text.substr(0, comma);
+            if (comma != std::string_view::npos)
+                text.remove_prefix(comma + 1);
         }
     }
 
-    std::array<std::pair<std::string_view, std::vector<std::string>>, 3> lists{
-        {{"host", {}}, {"hostaddr", {}}, {"port", {}}}};
+    std::vector<Place> places_;
 };
 
 /// How a connection that was started goes on. `silent`: the server that is tried does not answer, and others
 /// are behind it.
 enum class Connected : unsigned char { yes, refused, silent, too_late };
 
-/// Each server has its share of the time, since libpq goes on to the next one only when the one before has
-/// refused, and a machine that is gone says nothing.
+/// Each server has its share of the time, and each address of a server a share of that, since libpq goes on to
+/// the next one only when the one before has refused, and a machine that is gone says nothing.
 [[gnu::cold]] INTERLOCK_DECL Connected
 finish_connecting(PGconn* opening, Places const& places, TimePoint until)
 {
     auto at = places.tried(opening);
+    auto address = text_or_nothing(PQhostaddr(opening));
     auto left = places.size();
-    auto const share = [&] {
-        return interlock::detail::share_of_time(interlock::detail::socket_now(), until, left);
+    auto addresses = places.addresses(at);
+    auto const share = [](TimePoint by, std::size_t parts) {
+        return interlock::detail::share_of_time(interlock::detail::socket_now(), by, parts);
     };
-    auto by = share();
+    auto places_share = share(until, left);
+    auto by = share(places_share, addresses);
     auto next = PGRES_POLLING_WRITING;
     while (PQstatus(opening) != CONNECTION_BAD) {
         if (next == PGRES_POLLING_OK)
@@ -174,8 +248,15 @@ finish_connecting(PGconn* opening, Places const& places, TimePoint until)
             break;
         if (auto const now = places.tried(opening); now != at) {
             at = now;
+            address = text_or_nothing(PQhostaddr(opening));
             left -= left > 1 ? 1 : 0;
-            by = share();
+            addresses = places.addresses(at);
+            places_share = share(until, left);
+            by = share(places_share, addresses);
+        } else if (auto other = text_or_nothing(PQhostaddr(opening)); other != address) {
+            address = std::move(other);
+            addresses -= addresses > 1 ? 1 : 0;
+            by = share(places_share, addresses);
         }
         auto const events = static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT);
         if (interlock::detail::wait_for_io(PQsocket(opening), events, by) != interlock::detail::IoStatus::ok)
@@ -268,13 +349,16 @@ connect_failure(PGconn* connection, Settings const& settings, std::string const&
         auto opening = start_connecting(left);
         if (!opening)
             return failed(Errc::unavailable, "postgres: out of memory");
-        Places const places{opening.get()};
+        Places places{opening.get()};
         switch (finish_connecting(opening.get(), places, until)) {
         case Connected::yes: return opening;
         case Connected::too_late:
             return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, " in time"});
         case Connected::refused: return connect_failure(opening.get(), left, endpoint, until);
-        case Connected::silent: places.add_others(places.tried(opening.get()), left); break;
+        case Connected::silent:
+            places.leave_out(opening.get());
+            places.add_to(left);
+            break;
         }
     }
 }

@@ -44,15 +44,20 @@ namespace detail {
     return false;
 }
 
+INTERLOCK_DECL bool is_of_kept_plan(std::string_view state) noexcept
+{
+    return state == "0A000" || state == "26000" || state == "42804";
+}
+
 INTERLOCK_DECL bool is_of_old_plan(SqlError const& error) noexcept
 {
     if (error.raised || !error.planned_in)
         return false;
-    // A function keeps plans in the session, too, and says so by these states. A name that it does not find
-    // is none in another session either.
-    if (error.within)
-        return error.state == "0A000" || error.state == "26000" || error.state == "42804";
-    for (std::string_view state : {"0A000", "26000", "42804", "42883", "42703", "42704", "42P18", "XX000"})
+    if (is_of_kept_plan(error.state))
+        return true;
+    if (error.within)  // a name that a function does not find is none in another session either
+        return false;
+    for (std::string_view state : {"42883", "42703", "42704", "42P18", "XX000"})
         if (error.state == state)
             return true;
     return false;

@@ -226,7 +226,7 @@ bool PoolState<R>::heal(Connection& connection, SqlError const& error) noexcept
         connection.mark_unusable();
         return true;
     }
-    if (error.state == "26000" || error.state == "0A000" || error.state == "42804") {
+    if (is_of_kept_plan(error.state)) {
         connection.mark_unusable();
         return error.state == "0A000";
     }

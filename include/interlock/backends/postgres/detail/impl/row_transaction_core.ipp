@@ -299,8 +299,10 @@ Outcome<std::vector<Reply>> RowTransactionCore<R>::ask_before(Batch const& batch
     auto exchange = step(batch, until, begun_ ? Bounded::by_caller : Bounded::by_session);
     if (!exchange)
         return std::move(exchange).failure();
-    if (exchange->error)
+    if (exchange->error) {
+        end_by(*exchange->error);
         return failure_of(*exchange->error, Access::read);
+    }
     return std::move(exchange->replies);
 }
 
