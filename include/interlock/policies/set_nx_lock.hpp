@@ -38,7 +38,7 @@ inline namespace v0 {
 /// *applied*; when the lock was lost midway, the call ends as `outcome_unknown` because of `lock_lost`. With
 /// an operation id it is `outcome_unknown` also where the store did not keep the answer, see
 /// `EfficiencySetNxLock`; here the answer is kept under the fences of all keys, so that the keys of a call
-/// with an id must be in one shard of a Redis repository.
+/// with an id must be in one shard of a Redis repository; else it is `invalid_argument`, and does not run.
 /// **Needs.** `FencedRepository`; for operation ids `OperationRepository`.
 /// **Cost.** With a `FusedRepository` two round trips for lock, read, write and unlock. A lock that is handed
 /// on within this process costs one, since the state comes from the holder before. What an operation throws

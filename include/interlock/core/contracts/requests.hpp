@@ -197,6 +197,18 @@ struct FindSameKeys {
     std::span<Key const> keys;
 };
 
+/// Whether one commit can take all of `keys`; if not, `invalid_argument`, which says what sets them apart.
+/// Optional: a store to which any keys are fit does not carry it out. No trip, and no wait.
+///
+/// A call with several keys asks before its operation runs, where it is to commit them together.
+struct FitOneCommit {
+    using answer = void;
+    static constexpr std::string_view name = "fit_one_commit";
+    static constexpr std::string_view feature = "keys that do not fit one commit";
+    static constexpr bool reads = true;
+    std::span<Key const> keys;
+};
+
 /// Stores a value if the key has none; its version. May fail with `already_exists`. Not to be sent again
 /// after a lost reply: an `already_exists` would not tell whose value it is. Load, and compare.
 template <class T>
@@ -455,7 +467,7 @@ template <class T>
 using RepositoryVerbs = List<
     Load<T>, LoadAll<T>, Insert<T>, InsertNew<T>, CompareAndSet<T>, Erase, Commit<T>, FindOperation,
     ForbidOperation, Create, CreateAndLoad<T>, Renew, RenewAll, Remove, Inspect, BreakLock, VerifyFencing,
-    FindSameKeys>;
+    FindSameKeys, FitOneCommit>;
 /// Those of them that are started where the store can.
 template <class T>
 using StartedVerbs = List<

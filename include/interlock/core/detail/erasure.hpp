@@ -246,6 +246,8 @@ public:
             return load_each(r_, verb.keys, deadline);
         else if constexpr (std::is_same_v<Verb, verb::FindSameKeys>)
             return verb::FindSameKeys::answer{};
+        else if constexpr (std::is_same_v<Verb, verb::FitOneCommit>)
+            return success();
         else if constexpr (std::is_same_v<Verb, verb::RenewAll>)
             return renew_each(verb, deadline);
         else if constexpr (std::is_same_v<Verb, verb::CreateAndLoad<T>>)

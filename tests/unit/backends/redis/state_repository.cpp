@@ -7,10 +7,13 @@
 // the answers of the repository. A second process is this test program again, running a hidden case.
 
 #include <interlock/backends/redis/client.hpp>
+#include <interlock/backends/redis/idempotency_store.hpp>
 #include <interlock/backends/redis/state_repository.hpp>
 #include <interlock/core/contracts/joint_repository.hpp>
 #include <interlock/core/lock_state_service.hpp>
+#include <interlock/core/state_repository.hpp>
 #include <interlock/core/transaction_service.hpp>
+#include <interlock/policies/idempotency_keys.hpp>
 #include <interlock/policies/optimistic_versioning.hpp>
 #include <interlock/policies/set_nx_lock.hpp>
 
@@ -129,6 +132,51 @@ Key key_of_another_shard(Repository const& repository)
         if (repository.commit(changes, nullptr).errc() == Errc::invalid_argument)
             return other;
     }
+}
+
+TEST_CASE(
+    "a call whose keys are of several shards is refused before it runs, where it is to commit them together",
+    "[redis][state_repository]")
+{
+    redis::Client const client{redis_options()};
+    Repository const repository{client, {.shards = 16}};
+    std::string const other{key_of_another_shard(repository).bytes()};
+    auto const both = keys(std::string{"k0"}, other);
+    std::vector<std::string> const names{"k0", other};
+    for (auto const& name : names)
+        static_cast<void>(repository.insert(Stock{name, 1}));
+    int runs = 0;
+    auto const change = [&](Stock& a, Stock& b) { return ++runs + ++a.quantity + ++b.quantity; };
+    auto const hold = [&](Lock<Stock>&, Lock<Stock>&) { return ++runs; };
+    auto const is_refused = [&](auto const& outcome) {
+        CAPTURE(outcome.message());
+        CHECK(outcome.errc() == Errc::invalid_argument);
+        CHECK(outcome.effect() == Effect::not_applied);
+        CHECK(outcome.detail().find("several shards") != std::string::npos);
+        CHECK(runs == 0);
+    };
+    TransactionService const versions{OptimisticVersioning{}, repository};
+    is_refused(versions.try_do_in_transaction(both, change));
+    is_refused(versions.try_do_in_transaction(both, [&](Stock const&, Stock const&) { return ++runs; }));
+    is_refused(versions.async_try_do_in_transaction(both, change, boost::asio::use_future).get());
+    is_refused(versions.try_do_in_transaction(
+        keys(names), [&](std::span<Stock> all) { return ++runs + ++all[0].quantity; }));
+    TransactionService const leases{SetNxLock{}, repository};
+    is_refused(leases.try_do_in_transaction(both, change));
+    is_refused(leases.try_do_in_transaction(OperationId{"shards"}, both, hold));
+    StateRepository<Stock> const erased{repository};
+    is_refused(TransactionService{OptimisticVersioning{}, erased}.try_do_in_transaction(both, change));
+    redis::IdempotencyStore const store{client};
+    TransactionService const requests{IdempotencyKeys{SetNxLock{}, store}, repository};
+    is_refused(requests.try_do_in_transaction(IdempotentRequest{"k", Scope("shards")}, both, hold));
+    Repository const more{client, {.name_space = "more"}};
+    TransactionService const joint{OptimisticVersioning{}, JointRepository{repository, more}};
+    is_refused(joint.try_do_in_transaction(
+        keys(in(repository, "k0"), in(repository, other), in(more, "k0")),
+        [&](Stock& a, Stock&, Stock&) { return ++runs + ++a.quantity; }));
+
+    // The locks of several keys are taken one after the other, wherever they are.
+    CHECK(leases.try_do_in_transaction(both, hold).value() == 1);
 }
 
 // A lock without a fence guards no write, so that the record of an operation id is all that a call has to

@@ -134,6 +134,8 @@ public:
     [[gnu::cold]] Outcome<std::optional<LockInfo>> carry_out(verb::Inspect const& inspect, Deadline) const;
     [[gnu::cold]] Outcome<Removal> carry_out(verb::BreakLock const& broken, Deadline) const;
     [[gnu::cold]] Outcome<void> carry_out(verb::VerifyFencing const&, Deadline) const;
+    /// The keys of one shard do.
+    Outcome<void> carry_out(verb::FitOneCommit const& fit, Deadline) const;
 
     StartedCall<std::optional<OperationRecord>> start(
         verb::FindOperation const& find, Deadline, Waiter& waiter) const;

@@ -193,24 +193,26 @@ public:
     Outcome<verb::FindSameKeys::answer> carry_out(verb::FindSameKeys const& find, Deadline deadline) const
         requires(CarriesOut<R, verb::FindSameKeys> && ...)
     {
-        OwnKeys own{find.keys.size()};
-        for (auto const& key : find.keys)
-            own.add(key);
         Outcome<verb::FindSameKeys::answer> found{std::in_place};
-        shared_->each([&](auto index, auto const& part) {
-            std::vector<Key> keys;
-            std::vector<std::size_t> places;
-            own.each_of(index, [&](std::size_t i, Key const& key) {
-                keys.push_back(key);
-                places.push_back(i);
-            });
-            if (keys.size() < 2 || !found || *found)
+        each_with_several(find.keys, [&](auto const& part, std::span<Key const> keys, auto const& places) {
+            if (!found || *found)
                 return;
             found = part.carry_out(verb::FindSameKeys{keys}, deadline);
             if (found && *found)
                 *found = std::pair{places[(*found)->first], places[(*found)->second]};
         });
         return found;
+    }
+    /// The keys of each repository by themselves.
+    Outcome<void> carry_out(verb::FitOneCommit const& fit, Deadline deadline) const
+        requires(CarriesOut<R, verb::FitOneCommit> && ...)
+    {
+        Outcome<void> out = success();
+        each_with_several(fit.keys, [&](auto const& part, std::span<Key const> keys, auto const&) {
+            if (out)
+                out = part.carry_out(verb::FitOneCommit{keys}, deadline);
+        });
+        return out;
     }
 
     // ---- row locks: RowLockingRepository, where all of them and their store have it --------------
@@ -322,6 +324,25 @@ protected:
                    ...);
         }(Indices{});
         return out ? *std::move(out) : Outcome<X>{JointParts<R...>::foreign_key()};
+    }
+    /// Calls `visit` with each repository that has two of `keys` or more, with those as the repository knows
+    /// them, and with their places in `keys`.
+    template <class Visit>
+    void each_with_several(std::span<Key const> keys, Visit visit) const
+    {
+        OwnKeys own{keys.size()};
+        for (auto const& key : keys)
+            own.add(key);
+        shared_->each([&](auto index, auto const& part) {
+            std::vector<Key> of_part;
+            std::vector<std::size_t> places;
+            own.each_of(index, [&](std::size_t i, Key const& key) {
+                of_part.push_back(key);
+                places.push_back(i);
+            });
+            if (of_part.size() > 1)
+                visit(part, std::span<Key const>{of_part}, places);
+        });
     }
     /// Calls `visit` with the part that `key` belongs to, if it belongs to any.
     template <class Visit>

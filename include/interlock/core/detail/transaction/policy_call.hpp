@@ -112,6 +112,34 @@ CallTerms terms_at(R const& repository, CallTerms terms) noexcept
     return terms;
 }
 
+/// Whether all keys of a call are part of its commit: by what is written, or by the fences under which an
+/// answer is kept.
+template <class Session, Form Shape>
+bool commits_each_key(TransactionContext const& context) noexcept
+{
+    if constexpr (Session::guarded(Shape))
+        return true;
+    else
+        return requires(typename Session::lock_type const& lock) { lock.fencing_token(); } &&
+               context.operation_id() != nullptr;
+}
+
+/// Why the call cannot be made with these keys, or not now; nothing if it can.
+template <std::size_t N, Form Shape, class Session>
+std::optional<Failure> unfit_call(Session const& session, TransactionContext const& context)
+{
+    using R = typename Session::repository_type;
+    Deadline const deadline{context.deadline()};
+    auto failure = session.unfit(context.keys(), deadline);
+    if (auto const* const outer = ContextAccess::outer(context); outer != nullptr && !failure)
+        failure = names_outer_key(session.repository(), context.keys(), outer, deadline);
+    if constexpr (N != 1 && CarriesOut<R, verb::FitOneCommit>)
+        if (!failure && commits_each_key<Session, Shape>(context))
+            if (auto fit = session.repository().carry_out(verb::FitOneCommit{context.keys()}, deadline); !fit)
+                failure = std::move(fit).failure();
+    return failure;
+}
+
 /// All operations of one form on one service share this class: only `run` and `ran` depend on the operation.
 template <class Session, std::size_t N, Form Shape, Once Mode>
 class PolicyCall : KeyOrder<N>, public RecordedCall<Mode, typename Session::repository_type> {
@@ -359,10 +387,7 @@ private:
     {
         if (std::exchange(this->fit_, true))
             return true;
-        Deadline const deadline{this->context_.deadline()};
-        auto failure = session_.unfit(this->context_.keys(), deadline);
-        if (auto const* const outer = ContextAccess::outer(this->context_); outer != nullptr && !failure)
-            failure = names_outer_key(session_.repository(), this->context_.keys(), outer, deadline);
+        auto failure = unfit_call<N, Shape>(session_, this->context_);
         if (failure)
             this->record_failure(std::move(*failure));
         return !failure;

@@ -121,8 +121,8 @@ inline std::string text_or_nothing(char const* text)
     return text == nullptr ? std::string{} : std::string{text};
 }
 
-/// Where a server may be, as libpq has it: a name or a path, an address that stands for the name, a port. What
-/// is empty has libpq's default.
+/// Where a server may be, as libpq has it: a name or a path, an address that stands for the name, a port.
+/// What is empty has libpq's default.
 struct Place {
     std::string host;
     std::string address;
@@ -226,8 +226,8 @@ private:
 /// are behind it.
 enum class Connected : unsigned char { yes, refused, silent, too_late };
 
-/// Each server has its share of the time, and each address of a server a share of that, since libpq goes on to
-/// the next one only when the one before has refused, and a machine that is gone says nothing.
+/// Each server has its share of the time, and each address of a server a share of that, since libpq goes on
+/// to the next one only when the one before has refused, and a machine that is gone says nothing.
 [[gnu::cold]] INTERLOCK_DECL Connected
 finish_connecting(PGconn* opening, Places const& places, TimePoint until)
 {

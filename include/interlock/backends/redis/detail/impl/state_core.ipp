@@ -52,6 +52,14 @@ INTERLOCK_DECL Failure undecodable(Version version, interlock::detail::Reading c
         reading.text("redis: a stored value cannot be decoded; version " + std::to_string(version))};
 }
 
+[[gnu::cold]] INTERLOCK_DECL Failure several_shards()
+{
+    return Failure{
+        Errc::invalid_argument,
+        "the keys of one transaction are in several shards of this repository; see "
+        "RepositoryOptions::shards"};
+}
+
 [[gnu::cold]] INTERLOCK_DECL RepositoryOptions checked(RepositoryOptions options, Options const& client)
 {
     check_placement(options, client);
@@ -135,10 +143,7 @@ std::optional<Failure> StateCore<R>::add_keys(
         if (!change.key->valid())
             return change.key->validate().failure();
         if (keys_.shard_of(change.key->bytes()) != shard)
-            return Failure{
-                Errc::invalid_argument,
-                "the keys of one transaction are in several shards of this repository; see "
-                "RepositoryOptions::shards"};
+            return several_shards();
         if (change.version < no_version)
             return Failure{Errc::corrupt_state, "a version is negative"};
         command.add(keys_.name("value", change.key->bytes()));
@@ -615,6 +620,15 @@ Outcome<void> StateCore<R>::carry_out(verb::VerifyFencing const&, Deadline deadl
     auto checked = client_->server_check(deadline);
     if (!checked)
         return std::move(checked).failure();
+    return success();
+}
+
+template <class R>
+Outcome<void> StateCore<R>::carry_out(verb::FitOneCommit const& fit, Deadline) const
+{
+    for (auto const& key : fit.keys)
+        if (keys_.shard_of(key.bytes()) != keys_.shard_of(fit.keys[0].bytes()))
+            return several_shards();
     return success();
 }
 
