@@ -49,6 +49,7 @@
 #include <interlock/core/kit/net/impl/tls_stream.ipp>
 #include <interlock/core/kit/net/impl/url.ipp>
 #include <interlock/core/runtime/impl/alarm.ipp>
+#include <interlock/core/runtime/impl/name_lookup.ipp>
 #include <interlock/core/runtime/impl/random.ipp>
 #include <interlock/core/runtime/impl/runtime.ipp>
 #include <interlock/core/runtime/impl/socket.ipp>

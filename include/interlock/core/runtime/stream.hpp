@@ -164,8 +164,8 @@ public:
     void close() noexcept { fd_.reset(); }
 
     /// Tries the addresses of `host` in the system's order until one of them answers; see `connect_first`.
-    /// The deadline bounds connecting; looking the name up is the system's business and is not bounded. When
-    /// there is no connection, `result` and `why` tell what went wrong with the last address.
+    /// The deadline bounds all of it, looking the name up included. When there is no connection, `result` and
+    /// `why` tell what went wrong with the last address.
     static Stream connect_tcp(
         std::string const& host, std::uint16_t port, TimePoint deadline, IoResult& result, std::string& why);
 

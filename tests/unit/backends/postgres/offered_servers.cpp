@@ -10,24 +10,23 @@
 
 #include "support/catch.hpp"
 #include "support/cutting_proxy.hpp"
+#include "support/own_names.hpp"
 #include "support/postgres_server.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -219,13 +218,21 @@ TEST_CASE("a host that does not answer hides no other", "[postgres][offered]")
     CHECK(alone.errc() == Errc::unavailable);
 }
 
-/// The calling thread's own /etc/hosts, until the thread ends. False: this process may not have one.
-bool enter_hosts(std::string const& file)
-{
-    return ::unshare(CLONE_FS | CLONE_NEWNS) == 0 &&
-           ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-           ::mount(file.c_str(), "/etc/hosts", nullptr, MS_BIND, nullptr) == 0;
-}
+/// Creates the library's tables at `places`, within 2 s. What became of it, and how long it took.
+struct Attempt {
+    explicit Attempt(std::string const& places)
+    {
+        auto options =
+            postgres::Options::parse("postgresql://interlock@" + places + "/postgres?sslmode=disable")
+                .value();
+        options.connect_timeout = 2s;
+        auto const began = std::chrono::steady_clock::now();
+        outcome = postgres::create_schema(postgres::Pool{options}, 5s);
+        took = std::chrono::steady_clock::now() - began;
+    }
+    Outcome<void> outcome{Failure{Errc::cancelled}};
+    std::chrono::nanoseconds took{};
+};
 
 TEST_CASE("an address of a host that does not answer hides no other address of it", "[postgres][offered]")
 {
@@ -235,34 +242,50 @@ TEST_CASE("an address of a host that does not answer hides no other address of i
         << "host all all 127.0.0.0/8 trust\n";
     server.command("SELECT pg_reload_conf()");
     SilentServer const silent{server.port()};
-    auto const hosts = server.directory() + "/hosts";
-    std::ofstream{hosts} << "127.0.0.1 shop\n127.0.0.2 shop\n127.0.0.3 shop\n127.0.0.1 gone\n";
-    auto const port = std::to_string(server.port());
-    std::optional<bool> entered;
-    std::vector<std::pair<std::string, Outcome<void>>> outcomes;
-    std::thread([&] {
-        entered = enter_hosts(hosts);
+    auto const port = ":" + std::to_string(server.port());
+    std::vector<std::pair<std::string, Attempt>> attempts;
+    auto const try_all = [&] {
         for (auto const& places :
-             {"shop:" + port, "gone:" + port + ",shop:" + port, "shop:" + port + ",gone:" + port,
-              "gone:" + port})
-            if (*entered) {
-                auto options =
-                    postgres::Options::parse("postgresql://interlock@" + places + "/postgres?sslmode=disable")
-                        .value();
-                options.connect_timeout = 2s;
-                outcomes.emplace_back(places, postgres::create_schema(postgres::Pool{options}, 5s));
-            }
-    }).join();
-    if (entered == false) {
-        WARN("not tested: no right to change the names of machines");
+             {"shop" + port, "gone" + port + ",shop" + port, "shop" + port + ",gone" + port, "gone" + port})
+            attempts.emplace_back(places, Attempt{places});
+    };
+    if (!interlock_test::with_own_names(
+            "127.0.0.1 shop\n127.0.0.2 shop\n127.0.0.3 shop\n127.0.0.1 gone\n", try_all)) {
         SUCCEED();
         return;
     }
-    for (auto const& [places, outcome] : outcomes) {
-        CAPTURE(places, outcome.message());
-        CHECK(outcome.has_value() == (places.find("shop") != std::string::npos));
+    for (auto const& [places, attempt] : attempts) {
+        CAPTURE(places, attempt.outcome.message());
+        CHECK(attempt.outcome.has_value() == (places.find("shop") != std::string::npos));
     }
-    CHECK(outcomes.back().second.errc() == Errc::unavailable);
+    CHECK(attempts.back().second.outcome.errc() == Errc::unavailable);
+}
+
+TEST_CASE("a name server that does not answer delays no call beyond its deadline", "[postgres][offered]")
+{
+    auto const number = "127.0.0.1:" + std::to_string(interlock_test::postgres_server().port());
+    std::vector<Attempt> attempts;
+    auto const try_all = [&] {
+        for (auto const& places :
+             {std::string{"db.example"}, number, "db.example," + number,
+              std::string{"db.example,other.example"}})
+            attempts.emplace_back(places);
+    };
+    if (!interlock_test::with_own_names("127.0.0.1 localhost\n", try_all)) {
+        SUCCEED();
+        return;
+    }
+    for (std::size_t i = 0; i < attempts.size(); ++i) {
+        auto const& outcome = attempts[i].outcome;
+        CAPTURE(i, outcome.message());
+        CHECK(attempts[i].took < 3s);
+        CHECK(outcome.has_value() == (i == 1 || i == 2));
+        if (!outcome) {
+            CHECK(outcome.errc() == Errc::unavailable);
+            CHECK_THAT(outcome.detail(), ContainsSubstring("example"));
+            CHECK_THAT(outcome.detail(), ContainsSubstring("was not looked up in time"));
+        }
+    }
 }
 
 TEST_CASE("a pooler that takes no options of the URL is refused in words", "[postgres][offered]")

@@ -19,6 +19,7 @@
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
+#include "support/own_names.hpp"
 #include "support/redis.hpp"
 #include "support/states.hpp"
 #include "support/threads.hpp"
@@ -354,6 +355,47 @@ TEST_CASE("whoever waits behind a load without an answer hears why there is none
     };
     last(OptimisticVersioning{});
     last(SetNxLock{});
+}
+
+TEST_CASE("a name server that does not answer delays no call, and is the reason", "[redis][reasons]")
+{
+    struct Ended {
+        Errc errc;
+        std::string message;
+        std::chrono::nanoseconds took;
+    };
+    std::vector<Ended> calls;
+    std::chrono::nanoseconds leaving{};
+    auto const call_all = [&] {
+        using Clock = std::chrono::steady_clock;
+        auto began = Clock::now();
+        auto const note = [&](auto const& outcome) {
+            calls.push_back({outcome.errc(), outcome.message(), Clock::now() - began});
+            began = Clock::now();
+        };
+        {
+            redis::StateRepository<Stock> const stock{redis::Client{"redis://redis.example"}};
+            note(stock.load("x", 300ms));
+            note(TransactionService{OptimisticVersioning{}, stock}.try_do_in_transaction(
+                "x", add_one, {.deadline = 300ms}));
+            note(LockStateService{stock}.acquire_outcome("x", Wait::until_deadline, {.deadline = 300ms}));
+            note(stock.async_load("x", 300ms, boost::asio::use_future).get());
+        }
+        leaving = Clock::now() - began;
+    };
+    if (!interlock_test::with_own_names("127.0.0.1 localhost\n", call_all)) {
+        SUCCEED();
+        return;
+    }
+    for (auto const& call : calls) {
+        CAPTURE(call.message);
+        CHECK((call.errc == Errc::unavailable || call.errc == Errc::deadline_exceeded));
+        CHECK(call.took < 2s);
+        if (&call != &calls.back())  // how far a shared connection has come is not its calls' reason
+            CHECK_THAT(call.message, ContainsSubstring("was not looked up in time"));
+    }
+    CHECK(calls.size() == 4);
+    CHECK(leaving < 2s);
 }
 
 TEST_CASE("a wrong password is the answer itself", "[redis][reasons]")

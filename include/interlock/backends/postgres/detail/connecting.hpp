@@ -29,9 +29,9 @@ struct CloseConnection {
 };
 using RawConnection = std::unique_ptr<pg_conn, CloseConnection>;
 
-/// Connects, at most until `until`, a time of sockets. Of several hosts each has an equal share of the time
-/// that is left, and of several addresses of a host each an equal share of that, so that one that does not
-/// answer hides no other. Looking a name up is not bounded. The failure tells whether trying again can help.
+/// Connects, at most until `until`, a time of sockets: looking names up included. Of several hosts, and of
+/// several addresses of a host, each has an equal share of the time that is left, so that one that does not
+/// answer hides no other. The failure tells whether trying again can help.
 Outcome<RawConnection> connect_by(Settings const& settings, std::string const& endpoint, TimePoint until);
 
 /// The SQLSTATE with which a server refused a connection, out of the text that libpq has of it when it was

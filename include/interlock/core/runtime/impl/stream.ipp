@@ -3,6 +3,7 @@
 #ifndef INTERLOCK_CORE_RUNTIME_IMPL_STREAM_IPP
 #define INTERLOCK_CORE_RUNTIME_IMPL_STREAM_IPP
 
+#include <interlock/core/runtime/name_lookup.hpp>
 #include <interlock/core/runtime/stream.hpp>
 #include <interlock/core/runtime/without_cancellation.hpp>
 
@@ -61,21 +62,15 @@ INTERLOCK_DECL IoStatus wait_for_bell(TimePoint deadline, Doorbell const& bell) 
 INTERLOCK_DECL Stream Stream::connect_tcp(
     std::string const& host, std::uint16_t port, TimePoint deadline, IoResult& result, std::string& why)
 {
-    WithoutCancellation const whole;  // getaddrinfo(3) holds locks of the C library, and reads files
+    WithoutCancellation const whole;
     Stream stream;
-    addrinfo hints{};
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_NUMERICSERV;
-    addrinfo* found = nullptr;
-    if (int const code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-        code != 0) {
-        result = {IoStatus::failed, 0, 0};
-        why = ::gai_strerror(code);
+    auto const found = addresses_of(host, port, deadline);
+    if (!found.first) {
+        result = {found.error == 0 ? IoStatus::timeout : IoStatus::failed, 0, 0};
+        why = detail::explain(found);
         return stream;
     }
-    std::unique_ptr<addrinfo, void (*)(addrinfo*)> const addresses(found, &::freeaddrinfo);
-    stream = connect_first(addresses.get(), deadline, result);
+    stream = connect_first(found.first.get(), deadline, result);
     if (result.status != IoStatus::ok)
         why = explain(result);
     return stream;

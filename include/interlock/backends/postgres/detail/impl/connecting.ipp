@@ -8,17 +8,16 @@
 #include <interlock/backends/postgres/detail/pqxx.hpp>
 #include <interlock/backends/postgres/detail/settings.hpp>
 #include <interlock/backends/postgres/detail/sqlstate.hpp>
+#include <interlock/core/runtime/name_lookup.hpp>
 #include <interlock/core/runtime/stream.hpp>
 
 #include <locale.h>
 #include <netdb.h>
 #include <poll.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -92,35 +91,6 @@ private:
     return opening;
 }
 
-/// The addresses of a host as numbers, in no order. None: a path of a unix socket, or a name that is not
-/// known.
-[[gnu::cold]] INTERLOCK_DECL std::vector<std::string> addresses_of(std::string const& host)
-{
-    if (host.empty() || host[0] == '/' || host[0] == '@')
-        return {};
-    addrinfo hints{};
-    hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0)
-        return {};
-    std::unique_ptr<addrinfo, void (*)(addrinfo*)> const owner(found, &::freeaddrinfo);
-    std::vector<std::string> out;
-    for (auto const* a = found; a != nullptr; a = a->ai_next) {
-        std::array<char, NI_MAXHOST> text{};
-        if (::getnameinfo(a->ai_addr, a->ai_addrlen, text.data(), NI_MAXHOST, nullptr, 0, NI_NUMERICHOST) ==
-                0 &&
-            std::find(out.begin(), out.end(), text.data()) == out.end())
-            out.emplace_back(text.data());
-    }
-    return out;
-}
-
-inline std::string text_or_nothing(char const* text)
-{
-    return text == nullptr ? std::string{} : std::string{text};
-}
-
 /// Where a server may be, as libpq has it: a name or a path, an address that stands for the name, a port.
 /// What is empty has libpq's default.
 struct Place {
@@ -132,16 +102,53 @@ struct Place {
 /// The places that a connection may lead to, in their order.
 class Places {
 public:
-    explicit Places(PGconn* opening)
+    /// Those of `settings`, and of what libpq reads beside them: its environment, a service file. It tells
+    /// them of a connection only, so this one is refused by libpq itself, before it looks for anybody. Where
+    /// libpq does not understand the settings there are none.
+    explicit Places(Settings settings)
     {
+        settings.emplace_back("sslmode", "of no connection");
+        auto const refused = start_connecting(settings);
         std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> const options{
-            PQconninfo(opening), &PQconninfoFree};
+            PQconninfo(refused.get()), &PQconninfoFree};
+        bool fit = true;
         for (auto const* o = options.get(); o != nullptr && o->keyword != nullptr; ++o)
             for (auto const& [keyword, member] : members)
                 if (keyword == o->keyword && o->val != nullptr)
-                    take(o->val, member);
-        if (places_.empty())
-            places_.emplace_back();
+                    fit = fit && take(o->val, member);
+        if (!fit)
+            places_.clear();
+    }
+
+    /// Puts the addresses of each name into its place, so that libpq looks no name up, which it does without
+    /// a bound. A name without an address is left out, if there is another place. Why there is none, if so.
+    Outcome<void> look_up(TimePoint until)
+    {
+        std::vector<Place> found;
+        std::string why;
+        for (auto& place : places_) {
+            auto const& host = place.host;
+            if (host.empty() || host[0] == '/' || host[0] == '@' || !place.address.empty()) {
+                found.push_back(std::move(place));
+                continue;
+            }
+            auto const by =
+                interlock::detail::share_of_time(interlock::detail::socket_now(), until, places_.size() + 1);
+            auto const addresses = interlock::detail::addresses_of(host, 0, by);
+            if (!addresses.first)
+                why = interlock::detail::explain(addresses);
+            for (auto const* a = addresses.first.get(); a != nullptr; a = a->ai_next) {
+                std::array<char, NI_MAXHOST> number{};
+                if (::getnameinfo(
+                        a->ai_addr, a->ai_addrlen, number.data(), NI_MAXHOST, nullptr, 0, NI_NUMERICHOST) ==
+                    0)
+                    found.push_back({host, number.data(), place.port});
+            }
+        }
+        if (found.empty() && !why.empty())
+            return failed(Errc::unavailable, {why});
+        places_ = std::move(found);
+        return success();
     }
 
     std::size_t size() const noexcept { return places_.size(); }
@@ -161,62 +168,46 @@ public:
                     (!by_address || place.host.empty() || is(place.address, PQhostaddr(opening))))
                     return i;
             }
-        return size() - 1;
+        return 0;
     }
 
-    /// The addresses that libpq tries for the i-th; at least one.
-    std::size_t addresses(std::size_t i) const
-    {
-        auto const& place = places_[i];
-        return place.address.empty() ? std::max(addresses_of(place.host).size(), std::size_t{1}) : 1;
-    }
+    void leave_out(std::size_t i) { places_.erase(places_.begin() + static_cast<std::ptrdiff_t>(i)); }
 
-    /// Leaves out the address that libpq tries now: the other addresses of the same name stay.
-    void leave_out(PGconn* opening)
-    {
-        auto const i = tried(opening);
-        auto const place = places_[i];
-        auto const at = places_.erase(places_.begin() + static_cast<std::ptrdiff_t>(i));
-        if (!place.address.empty())
-            return;
-        auto others = addresses_of(place.host);
-        if (std::erase(others, text_or_nothing(PQhostaddr(opening))) == 0)
-            return;
-        std::vector<Place> stay;
-        for (auto& address : others)
-            stay.push_back({place.host, std::move(address), place.port});
-        places_.insert(at, std::make_move_iterator(stay.begin()), std::make_move_iterator(stay.end()));
-    }
-
-    /// Adds the settings by which these places are tried.
-    void add_to(Settings& settings) const
+    /// `settings`, led to these places.
+    Settings in(Settings settings) const
     {
         for (auto const& [keyword, member] : members) {
             std::string list;
             for (auto const& place : places_)
                 append(list, {&place == places_.data() ? "" : ",", place.*member});
-            settings.emplace_back(keyword, list);
+            if (!places_.empty())
+                settings.emplace_back(keyword, list);
         }
+        return settings;
     }
 
 private:
     static constexpr std::array<std::pair<std::string_view, std::string Place::*>, 3> members{
         {{"host", &Place::host}, {"hostaddr", &Place::address}, {"port", &Place::port}}};
 
-    /// `text`: one element for each place, or one for all of them, or none.
-    void take(std::string_view text, std::string Place::* member)
+    /// `text`: one element for each place, or none; of ports, one for all of them will do. False: neither, which
+    /// libpq refuses.
+    bool take(std::string_view text, std::string Place::* member)
     {
         if (text.empty())
-            return;
+            return true;
         auto const count = static_cast<std::size_t>(std::count(text.begin(), text.end(), ',')) + 1;
-        if (places_.size() < count)
-            places_.resize(count, places_.empty() ? Place{} : places_[0]);
-        for (std::size_t i = 0; i < places_.size(); ++i) {
+        if (places_.empty())
+            places_.resize(count);
+        if (count != places_.size() && !(count == 1 && member == &Place::port))
+            return false;
+        for (auto& place : places_) {
             auto const comma = text.find(',');
-            places_[i].*member = text.substr(0, comma);
+            place.*member = text.substr(0, comma);
             if (comma != std::string_view::npos)
                 text.remove_prefix(comma + 1);
         }
+        return true;
     }
 
     std::vector<Place> places_;
@@ -226,20 +217,17 @@ private:
 /// are behind it.
 enum class Connected : unsigned char { yes, refused, silent, too_late };
 
-/// Each server has its share of the time, and each address of a server a share of that, since libpq goes on
-/// to the next one only when the one before has refused, and a machine that is gone says nothing.
+/// Each place has its share of the time, since libpq goes on to the next one only when the one before has
+/// refused, and a machine that is gone says nothing.
 [[gnu::cold]] INTERLOCK_DECL Connected
 finish_connecting(PGconn* opening, Places const& places, TimePoint until)
 {
     auto at = places.tried(opening);
-    auto address = text_or_nothing(PQhostaddr(opening));
     auto left = places.size();
-    auto addresses = places.addresses(at);
-    auto const share = [](TimePoint by, std::size_t parts) {
-        return interlock::detail::share_of_time(interlock::detail::socket_now(), by, parts);
+    auto const share = [&] {
+        return interlock::detail::share_of_time(interlock::detail::socket_now(), until, left);
     };
-    auto places_share = share(until, left);
-    auto by = share(places_share, addresses);
+    auto by = share();
     auto next = PGRES_POLLING_WRITING;
     while (PQstatus(opening) != CONNECTION_BAD) {
         if (next == PGRES_POLLING_OK)
@@ -248,15 +236,8 @@ finish_connecting(PGconn* opening, Places const& places, TimePoint until)
             break;
         if (auto const now = places.tried(opening); now != at) {
             at = now;
-            address = text_or_nothing(PQhostaddr(opening));
             left -= left > 1 ? 1 : 0;
-            addresses = places.addresses(at);
-            places_share = share(until, left);
-            by = share(places_share, addresses);
-        } else if (auto other = text_or_nothing(PQhostaddr(opening)); other != address) {
-            address = std::move(other);
-            addresses -= addresses > 1 ? 1 : 0;
-            by = share(places_share, addresses);
+            by = share();
         }
         auto const events = static_cast<short>(next == PGRES_POLLING_READING ? POLLIN : POLLOUT);
         if (interlock::detail::wait_for_io(PQsocket(opening), events, by) != interlock::detail::IoStatus::ok)
@@ -268,12 +249,12 @@ finish_connecting(PGconn* opening, Places const& places, TimePoint until)
 
 /// Whether a server that refused the settings with a state that says nothing takes them without `options`:
 /// PgBouncer answers 08P01 to a setting that it does not pass on, and to much else.
-[[gnu::cold]] INTERLOCK_DECL bool refuses_options(Settings settings, TimePoint until)
+[[gnu::cold]] INTERLOCK_DECL bool refuses_options(Settings settings, Places const& places, TimePoint until)
 {
     if (std::erase_if(settings, [](auto const& entry) { return entry.first == "options"; }) == 0)
         return false;
-    auto const plain = start_connecting(settings);
-    return plain && finish_connecting(plain.get(), Places{plain.get()}, until) == Connected::yes;
+    auto const plain = start_connecting(places.in(std::move(settings)));
+    return plain && finish_connecting(plain.get(), places, until) == Connected::yes;
 }
 
 /// A failure that libpq itself has found, before the server refused anything. Its words are those of libpq's
@@ -321,14 +302,15 @@ finish_connecting(PGconn* opening, Places const& places, TimePoint until)
 
 /// Why there is no connection. The server's text is left out, since it may name users and files of the
 /// client's machine, and since it is translated.
-[[gnu::cold]] INTERLOCK_DECL Failure
-connect_failure(PGconn* connection, Settings const& settings, std::string const& endpoint, TimePoint until)
+[[gnu::cold]] INTERLOCK_DECL Failure connect_failure(
+    PGconn* connection, Settings const& settings, Places const& places, std::string const& endpoint,
+    TimePoint until)
 {
     std::string const state{state_of_refusal(PQerrorMessage(connection))};
     if (state.empty())
         return client_failure(connection, endpoint);
     auto const& rule = rule_of(state);
-    if (state == "08P01" && refuses_options(settings, until))
+    if (state == "08P01" && refuses_options(settings, places, until))
         return failed(
             Errc::misconfigured,
             {"postgres: ", endpoint,
@@ -345,20 +327,20 @@ connect_failure(PGconn* connection, Settings const& settings, std::string const&
     Settings const& settings, std::string const& endpoint, TimePoint until)
 {
     OwnTexts const own_texts;
-    for (auto left = settings;;) {
-        auto opening = start_connecting(left);
+    Places places{settings};
+    if (auto found = places.look_up(until); !found)
+        return failed(
+            found.errc(), {"postgres: no connection to ", endpoint, ": ", found.failure().detail()});
+    for (;;) {
+        auto opening = start_connecting(places.in(settings));
         if (!opening)
             return failed(Errc::unavailable, "postgres: out of memory");
-        Places places{opening.get()};
         switch (finish_connecting(opening.get(), places, until)) {
         case Connected::yes: return opening;
         case Connected::too_late:
             return failed(Errc::unavailable, {"postgres: no connection to ", endpoint, " in time"});
-        case Connected::refused: return connect_failure(opening.get(), left, endpoint, until);
-        case Connected::silent:
-            places.leave_out(opening.get());
-            places.add_to(left);
-            break;
+        case Connected::refused: return connect_failure(opening.get(), settings, places, endpoint, until);
+        case Connected::silent: places.leave_out(places.tried(opening.get())); break;
         }
     }
 }
