@@ -35,9 +35,9 @@ struct FoundAddresses {
 /// Why there are no addresses, in words that name nobody.
 std::string explain(FoundAddresses const& found);
 
-/// Looks `host` up, at most until `deadline`. A number is read at once. A name is looked up on a thread, one of
-/// at most four for each name, which nobody joins: behind the deadline it goes on alone, and what it finds is
-/// dropped.
+/// Looks `host` up, at most until `deadline`. A number is read at once. A name is looked up on a thread, one
+/// of at most four for each name, which nobody joins: behind the deadline it goes on alone, and what it finds
+/// is dropped.
 FoundAddresses addresses_of(std::string const& host, std::uint16_t port, TimePoint deadline);
 
 }  // namespace detail

@@ -190,7 +190,7 @@ private:
     static constexpr std::array<std::pair<std::string_view, std::string Place::*>, 3> members{
         {{"host", &Place::host}, {"hostaddr", &Place::address}, {"port", &Place::port}}};
 
-    /// `text`: one element for each place, or none; of ports, one for all of them will do. False: neither, which
+    /// `text`: one element for each place, or none; of ports, one for all will do. False: neither, which
     /// libpq refuses.
     bool take(std::string_view text, std::string Place::* member)
     {
