@@ -40,8 +40,7 @@ namespace postgres {
 /// that cannot be known is closed. Passwords are in no error.
 /// **Does not guarantee.** Anything through a pooler that hands one server session to several clients: such a
 /// server is `misconfigured`. Anything where row-level policies apply to the library's own tables: that is
-/// `misconfigured`, since a hidden record would pass for a missing one. A bound on looking up the host's
-/// name, which is the system's business.
+/// `misconfigured`, since a hidden record would pass for a missing one.
 /// **Lifetimes.** A shared handle. Connections, and the thread for wake-ups, live as long as any handle, or
 /// any repository or store that was made from one. In a forked child every call is `misconfigured`: make a
 /// new pool there.

@@ -45,8 +45,7 @@ class ClientState;
 /// applied. Once a byte of a writing command may have left, a lost or late reply is `outcome_unknown`; the
 /// command is never sent again. A connection with a reply that was not read is closed. Passwords are in no
 /// error.
-/// **Does not guarantee.** Anything in a cluster: `misconfigured`. A bound on looking up the host's name:
-/// that is the system's.
+/// **Does not guarantee.** Anything in a cluster: `misconfigured`.
 /// **Lifetimes.** A shared handle. Connections and the thread for wake-ups live as long as any handle, or any
 /// repository or store made from one. In a forked child every call is `misconfigured`: make a new client
 /// there.
