@@ -57,6 +57,7 @@
 #include <interlock/backends/postgres/detail/impl/type_shape.ipp>
 #include <interlock/backends/postgres/detail/impl/utf8.ipp>
 #include <interlock/backends/postgres/detail/impl/values.ipp>
+#include <interlock/backends/postgres/detail/impl/version_column.ipp>
 #include <interlock/backends/postgres/fwd.hpp>
 #include <interlock/backends/postgres/impl/counters.ipp>
 #include <interlock/backends/postgres/impl/event_repository.ipp>

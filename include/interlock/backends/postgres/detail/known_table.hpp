@@ -102,13 +102,6 @@ std::string spelled_key(Table const& table, std::vector<KeyPartKind> const& kind
 
 /// `table` as the facts make it. `kinds`: of the parts of its key. `misconfigured` when a column is missing,
 /// or cannot hold a version; the detail names it.
-///
-/// What the version column is decides how versions are read, compared and made (`Table::seen_version`,
-/// `next_version`, `first_version`):
-/// - An integer: it is counted up, or drawn from a sequence. 0 and NULL are `uncounted_version`.
-/// - `xmin`, the system column: the transaction that has written the row. The server sets it.
-/// - A time stamp: microseconds since the year 1. The next version is the server's clock, or one unit of the
-///   column behind the former version if the clock is not further.
 Outcome<Table> fitted(Table table, TableFacts const& facts, std::vector<KeyPartKind> const& kinds);
 
 }  // namespace detail

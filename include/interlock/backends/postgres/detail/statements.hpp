@@ -134,6 +134,9 @@ struct Table {
     std::string shown_version;
     /// A row that has this version can no longer be changed; `no_version`: not by its version.
     Version last{no_version};
+    /// What is written into the version's column may become what was there before: the column rounds, or
+    /// another server keeps it. An update by which that happens is made to fail.
+    bool may_stand{false};
     std::string key_type;    ///< the cast of a key's part: "::bytea"; empty: the column's type
     std::string value_type;  ///< likewise for the written columns
     /// The expression for the table's identity, by which locks and operation records are kept.

@@ -327,7 +327,8 @@ public:
         KnownTable const& known, Batch& batch, RowChange const& change, CarefulChange& at) const;
     /// What those replies say.
     Outcome<void> judge_carefully(
-        std::span<Reply const> replies, CarefulChange const& at, RowChange const& change) const;
+        KnownTable const& known, std::span<Reply const> replies, CarefulChange const& at,
+        RowChange const& change) const;
     /// Success, unless the table takes no rows by its key, or the state's own key is surely another one.
     Outcome<void> fits_key(KnownTable const& known, RowChange const& change) const;
     /// Whether triggers or rules may make something else of the change than it says.

@@ -81,6 +81,7 @@ struct TableFacts {
     /// the search path is there, and whatever comes into that. Empty: a temporary table, which has none.
     std::string place{};
     std::string place_of_sequence{};  ///< likewise, of the sequence that versions are drawn from
+    bool sequence_rises{true};        ///< it does not count down, nor begin again
     char kind{};               ///< `pg_class.relkind`: `r` table, `p` partitioned, `v` view, `f` foreign
     bool row_security{false};  ///< policies apply to the role's statements
     KeyIndex key_index{KeyIndex::none};

@@ -8,6 +8,8 @@
 #include <interlock/backends/postgres/detail/known_table.hpp>
 #include <interlock/backends/postgres/detail/names.hpp>
 #include <interlock/backends/postgres/detail/sql_words.hpp>
+#include <interlock/backends/postgres/detail/type_oid.hpp>
+#include <interlock/backends/postgres/detail/version_column.hpp>
 #include <interlock/core/key.hpp>
 
 #include <algorithm>
@@ -28,121 +30,6 @@ namespace interlock {
 inline namespace v0 {
 namespace postgres {
 namespace detail {
-
-/// Oids of PostgreSQL's own types, which are the same in every server.
-namespace type_oid {
-inline constexpr std::uint32_t boolean = 16;
-inline constexpr std::uint32_t bytea = 17;
-inline constexpr std::uint32_t bigint = 20;
-inline constexpr std::uint32_t smallint = 21;
-inline constexpr std::uint32_t integer = 23;
-inline constexpr std::uint32_t xid = 28;
-inline constexpr std::uint32_t real = 700;
-inline constexpr std::uint32_t double_precision = 701;
-inline constexpr std::uint32_t money = 790;
-inline constexpr std::uint32_t date = 1082;
-inline constexpr std::uint32_t timestamp = 1114;
-inline constexpr std::uint32_t timestamptz = 1184;
-inline constexpr std::uint32_t numeric = 1700;
-inline constexpr std::uint32_t uuid = 2950;
-}  // namespace type_oid
-
-/// The number in the first parentheses of a type's text: `timestamp(3) without time zone`.
-[[gnu::cold]] INTERLOCK_DECL int first_modifier(std::string_view type, int otherwise) noexcept
-{
-    auto const open = type.find('(');
-    if (open != std::string_view::npos)
-        std::from_chars(type.data() + open + 1, type.data() + type.size(), otherwise);
-    return otherwise;
-}
-
-/// The greatest version that the column can hold.
-[[gnu::cold]] INTERLOCK_DECL Version last_version_of(ColumnFacts const& column) noexcept
-{
-    switch (column.base_oid) {
-    case type_oid::smallint: return std::numeric_limits<std::int16_t>::max();
-    case type_oid::integer: return std::numeric_limits<std::int32_t>::max();
-    case type_oid::real: return 1 << 24;
-    case type_oid::double_precision: return std::int64_t{1} << 53;
-    case type_oid::numeric: break;
-    default: return last_version;
-    }
-    int const digits = first_modifier(column.type, 19);
-    Version last = 1;
-    for (int i = 0; i < digits && digits < 19; ++i)
-        last *= 10;
-    return digits < 19 ? last - 1 : last_version;
-}
-
-[[gnu::cold]] INTERLOCK_DECL void fit_counted_version(Table& table, ColumnFacts const& column)
-{
-    auto const raw = joined_text({"t.", table.version});
-    bool const whole = column.base_oid == type_oid::smallint || column.base_oid == type_oid::integer ||
-                       column.base_oid == type_oid::bigint;
-    table.read_version = joined_text({raw, whole ? "" : "::bigint"});
-    table.seen_version = joined_text({"coalesce(", table.read_version, ", 0)"});
-    table.counted_version = joined_text(
-        {"coalesce(nullif(", table.read_version, ", 0), ", std::to_string(uncounted_version), ")"});
-    if (!column.not_null)
-        table.shown_version = joined_text({"coalesce(", raw, ", 0)"});
-    if (!table.next_version.empty())  // drawn from a sequence
-        return;
-    table.first_version = "1";
-    table.next_version = joined_text({raw, " + 1"});
-    table.next_of_uncounted = joined_text({"coalesce(", raw, ", 0) + 1"});
-    table.last = last_version_of(column);
-}
-
-[[gnu::cold]] INTERLOCK_DECL void fit_clock_version(Table& table, ColumnFacts const& column)
-{
-    SqlWords words;
-    words.set("raw", joined_text({"t.", table.version}));
-    // Without a time zone: UTC, as object mappers keep it. The session's own zone may move by an hour.
-    bool const zoned = column.base_oid == type_oid::timestamptz;
-    words.set("clock", zoned ? "clock_timestamp()" : "(clock_timestamp() AT TIME ZONE 'UTC')");
-    words.set("none", std::to_string(uncounted_version));
-    std::string unit = "1";
-    unit.append(static_cast<std::size_t>(6 - std::clamp(first_modifier(column.type, 6), 0, 6)), '0');
-    words.set("unit", unit);
-    table.seen_version = words.line(R"(CASE WHEN {raw} IS NULL THEN {none} WHEN isfinite({raw})
-        THEN coalesce(nullif((extract(epoch FROM {raw}) * 1000000)::bigint + 62135596800000000, 0), {none})
-        ELSE -1 END)");
-    table.first_version = words.text("{clock}");
-    table.next_version = words.line("greatest({clock}, {raw} + {unit} * interval '1 microsecond')");
-}
-
-/// How the version is read, compared and made; see `fitted`.
-[[gnu::cold]] INTERLOCK_DECL Outcome<void> fit_version(Table& table, ColumnFacts const& column)
-{
-    auto const refused = [&](std::string_view why) {
-        return failed(
-            Errc::misconfigured,
-            {"postgres: the version ", table.name, ".", column.name, " is of type ", column.type, why});
-    };
-    bool const drawn = !table.next_version.empty();
-    switch (column.base_oid) {
-    case type_oid::smallint:
-    case type_oid::integer:
-    case type_oid::bigint:
-    case type_oid::numeric:
-    case type_oid::real:
-    case type_oid::double_precision: fit_counted_version(table, column); return success();
-    case type_oid::xid:
-        if (drawn)
-            return refused("; the server sets it, so it cannot come from version_sequence");
-        table.seen_version = joined_text({"t.", table.version, "::text::bigint"});
-        // An insert into a partitioned table cannot return a system column.
-        table.made_version = "pg_current_xact_id()::xid::text::bigint";
-        return success();
-    case type_oid::timestamp:
-    case type_oid::timestamptz:
-        if (drawn)
-            return refused("; it cannot come from version_sequence");
-        fit_clock_version(table, column);
-        return success();
-    default: return refused(": it must be an integer, xmin, or a timestamp");
-    }
-}
 
 INTERLOCK_DECL Statement const* KnownTable::made(std::string const& form) const
 {
@@ -615,19 +502,7 @@ INTERLOCK_DECL std::string spelled_key(
     table.settle(facts.place, facts.place_of_sequence);
     if (auto fit = fit_columns(table, facts); !fit)
         return std::move(fit).failure();
-    auto const* const version = facts.column(unquoted(table.version));
-    if (version == nullptr)
-        return failed(
-            Errc::misconfigured,
-            {"postgres: the table ", table.name, " has no column ", unquoted(table.version),
-             ", in which the version stands: add it as bigint NOT NULL DEFAULT 0, or name another by "
-             "RepositoryOptions::version"});
-    if (facts.kind == 'f' && version->base_oid == type_oid::xid)
-        return failed(
-            Errc::misconfigured, {"postgres: ", table.name,
-                                  " is a foreign table, whose rows show no xmin: name a column in which "
-                                  "the version stands by RepositoryOptions::version"});
-    if (auto fits = fit_version(table, *version); !fits)
+    if (auto fits = fit_version(table, facts); !fits)
         return std::move(fits).failure();
     for (std::size_t i = 0; i < table.shown.size(); ++i) {
         auto const& column = *facts.column(unquoted(table.shown[i]));

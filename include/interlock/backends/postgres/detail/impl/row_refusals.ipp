@@ -153,7 +153,7 @@ std::optional<Failure> RowTransactionCore<R>::refusal_of(
     for (auto const& asked : steps.asked) {
         auto const i = asked.change;
         if (asked.careful) {
-            auto const judged = store_->judge_carefully(replies, asked.at, changes[i]);
+            auto const judged = store_->judge_carefully(*known_, replies, asked.at, changes[i]);
             if (judged)
                 continue;
             if (judged.errc() == Errc::constraint_violated || judged.errc() == Errc::misconfigured ||

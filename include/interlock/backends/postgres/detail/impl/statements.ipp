@@ -333,6 +333,7 @@ private:
     std::string row_change()
     {
         words_.set("allowed", allowed_ + still_made(table_, columns_.written));
+        words_.set("stands", "");
         if (action_ == RowAction::insert)
             return insertion();
         if (action_ == RowAction::nothing)
@@ -401,6 +402,8 @@ private:
 
     std::string update()
     {
+        if (table_.may_stand)
+            words_.set("stands", words_.line(" OR (SELECT max(version) FROM il_w) = {expected}"));
         std::vector<std::string> set;
         if (!table_.next_version.empty())  // else the server sets it
             set.push_back(joined_text({table_.version, " = ", table_.version_behind(columns_.uncounted)}));
@@ -485,17 +488,14 @@ private:
     std::string error_if_refused()
     {
         words_.set("unrecorded", with_operation_ ? " OR NOT EXISTS (SELECT FROM il_rec)" : "");
-        if (columns_.told) {
-            set_race("SELECT count(*) FROM il_w");
-            words_.set("told", told("il_w."));
-            return words_.line(
-                R"( SELECT (SELECT version FROM il_w), CASE WHEN NOT EXISTS (SELECT FROM il_w){unrecorded}
-                THEN {race} END{stream_lock}{told} FROM (SELECT 1) one LEFT JOIN il_w ON true)");
-        }
-        set_race("count(*)");
-        return words_.line(
-            " SELECT max(version), CASE WHEN count(*) <> 1{unrecorded} THEN {race} END{stream_lock} FROM "
-            "il_w");
+        words_.set("told", told("il_w."));
+        set_race(columns_.told ? "SELECT count(*) FROM il_w" : "count(*)");
+        if (columns_.told)
+            return words_.line(R"( SELECT (SELECT version FROM il_w),
+                CASE WHEN NOT EXISTS (SELECT FROM il_w){unrecorded}{stands} THEN {race} END{stream_lock}{told}
+                FROM (SELECT 1) one LEFT JOIN il_w ON true)");
+        return words_.line(R"( SELECT max(version),
+            CASE WHEN count(*) <> 1{unrecorded}{stands} THEN {race} END{stream_lock} FROM il_w)");
     }
 
     /// Whether nothing came of the change although the row was as it should be.
@@ -527,7 +527,7 @@ private:
             if (with_operation_)
                 fails = "EXISTS (SELECT FROM il_w) AND NOT EXISTS (SELECT FROM il_rec)";
             if (columns_.looks)
-                append(fails, {fails.empty() ? "" : " OR ", nothing_came()});
+                append(fails, {fails.empty() ? "" : " OR ", nothing_came(), words_.text("{stands}")});
             words_.set("fails", std::move(fails));
             set_race(with_operation_ ? "SELECT count(*) FROM il_rec" : "SELECT count(*) FROM il_w");
             out += words_.line(", CASE WHEN {fails} THEN {race} END");

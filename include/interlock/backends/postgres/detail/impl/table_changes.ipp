@@ -39,6 +39,13 @@ bool TableCore<R>::has_effect(RowChange const& change) noexcept
     return change.kind != ChangeKind::guard || change.fence != nullptr;
 }
 
+inline Fencing fencing_of(RowChange const& change) noexcept
+{
+    if (change.fence == nullptr)
+        return Fencing::none;
+    return change.release ? Fencing::guarded_and_released : Fencing::guarded;
+}
+
 template <class R>
 Outcome<void> TableCore<R>::add_change(
     KnownTable const& known, Batch& batch, RowChange const& change, OperationCommit const* operation,
@@ -54,9 +61,7 @@ Outcome<void> TableCore<R>::add_change(
         return failed(
             Errc::version_exhausted, {"postgres: ", table.name, ".", unquoted(table.version), " is ",
                                       std::to_string(change.version), ", the last version of its type"});
-    auto const fencing = change.fence == nullptr ? Fencing::none
-                         : change.release        ? Fencing::guarded_and_released
-                                                 : Fencing::guarded;
+    auto const fencing = fencing_of(change);
     Params params;
     if (action != RowAction::nothing && !add_key(known, params, *change.key))
         return bad_key();
@@ -88,7 +93,8 @@ Outcome<void> TableCore<R>::add_change(
     bool const again = reads_again(known, change);
     columns.told = mapped && change.told && !again;
     columns.looks =
-        refusal == Refusal::reply && (needs_care(known, change) || (mapped && action == RowAction::insert));
+        refusal == Refusal::reply && (needs_care(known, change) || (mapped && action == RowAction::insert) ||
+                                      (known.table.may_stand && change.kind == ChangeKind::write));
     if (with_events != WithEvents::none && !change.events.empty()) {
         columns.log = options.events.get();
         if (with_events == WithEvents::within) {
@@ -217,7 +223,8 @@ Outcome<void> TableCore<R>::add_careful_change(
 
 template <class R>
 Outcome<void> TableCore<R>::judge_carefully(
-    std::span<Reply const> replies, CarefulChange const& at, RowChange const& change) const
+    KnownTable const& known, std::span<Reply const> replies, CarefulChange const& at,
+    RowChange const& change) const
 {
     if (at.guard && replies[*at.guard].null(0, new_version))
         return Errc::fenced_out;
@@ -242,10 +249,16 @@ Outcome<void> TableCore<R>::judge_carefully(
         return Errc::version_conflict;
     if (respelled(change) && replies[at.change].rows() == 0)
         return foreign_key();
+    bool const written = replies[at.change].rows() > 0;
+    bool const moved = is_there && after.number(0, 0) != before.number(0, 0);
+    if (written && is_there && !moved && known.table.may_stand && !known.facts.on_update.before)
+        return failed(
+            Errc::misconfigured,
+            {"postgres: an update does not move the version ", table.name, ".", unquoted(table.version),
+             ", since the column rounds, or another server keeps it; name a bigint column by "
+             "RepositoryOptions::version"});
     bool const made =
-        action == RowAction::erase
-            ? !is_there
-            : replies[at.change].rows() > 0 || (is_there && after.number(0, 0) != before.number(0, 0));
+        action == RowAction::erase ? !is_there : moved || (written && !(known.table.may_stand && is_there));
     return made ? success() : Outcome<void>{made_nothing_of(change)};
 }
 

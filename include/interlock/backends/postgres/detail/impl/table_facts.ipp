@@ -113,7 +113,8 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
         WHEN EXISTS (SELECT FROM u) THEN 1 ELSE 0 END,
     c.relkind = 'r' AND c.relhassubclass,
     (SELECT place FROM p WHERE p.oid = c.oid), (SELECT place FROM p WHERE p.oid <> c.oid),
-    (SELECT place FROM x), (SELECT oid FROM x),
+    (SELECT place FROM x), (SELECT oid FROM x), (SELECT q.seqincrement > 0 AND NOT q.seqcycle
+        FROM p JOIN pg_catalog.pg_sequence q ON q.seqrelid = p.oid WHERE p.oid <> c.oid),
     a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid,
     quote_ident(n.nspname) || '.' || quote_ident(b.typname), b.oid, b.typtype,
     b.typcategory = 'A' OR b.typtype IN ('r', 'm', 'c') OR b.oid = 'jsonb'::regtype
@@ -234,12 +235,13 @@ INTERLOCK_DECL char first_char(std::string_view text) noexcept
     facts.place_of_sequence = reply.text(0, 7);
     facts.index = reply.text(0, 8);
     facts.index_oid = reply.text(0, 9);
+    facts.sequence_rises = reply.null(0, 10) || reply.boolean(0, 10);
     auto const rules = reply.columns() - 3;
     facts.on_insert = own_rules(reply, rules, 1);
     facts.on_update = own_rules(reply, rules, 2);
     facts.on_erase = own_rules(reply, rules, 4);
     for (std::size_t row = 0; row < reply.rows(); ++row)
-        facts.columns.push_back(column_facts(reply, row, 10));
+        facts.columns.push_back(column_facts(reply, row, 11));
     return facts;
 }
 

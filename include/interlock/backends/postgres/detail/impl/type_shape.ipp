@@ -117,6 +117,9 @@ namespace detail {
     auto const name = table_name("table", options.table);
     auto const keys = names_of("key", options.key);
     auto const version = name_of_column("version", options.version);
+    if (std::find(keys.begin(), keys.end(), version) != keys.end())
+        throw_invalid(
+            {"postgres: \"", version, "\" is the key and the version; a write would change the key"});
     check_key_columns(keys, columns_of(options, shape.key_columns), shape);
     Table t;
     t.name = name.text;
