@@ -339,6 +339,31 @@ TEST_CASE("workers of one queue get a row each without waiting", "[postgres][row
     CHECK(jobs.ask("SELECT count(*) FROM " + jobs.table + " WHERE done AND version = 2") == "4");
 }
 
+// Without a line break behind it, a comment takes the rest of the statement with it: the limit, the lock.
+TEST_CASE("conditions and orders may end with a comment", "[postgres][row_locks][free_rows]")
+{
+    Jobs const jobs;
+    for (std::int64_t id = 1; id <= 2; ++id)
+        jobs.add(id);
+    postgres::StateRepository<Job> const open_jobs{
+        jobs.pool, {.table = jobs.table, .key = "id", .where = "NOT done -- whatever is left"}};
+    postgres::FreeRows const first_come{
+        open_jobs, {.where = "queue = $1 -- of one queue", .order_by = "id -- first come, first served"}};
+    TransactionService const service{PessimisticRowLock{}, first_come};
+    auto const take = [](Job& job) { return job.id; };
+    std::int64_t second = 0;
+    auto const first = service.do_in_transaction("mail", [&](Job& job) {
+        std::thread([&] { second = service.do_in_transaction("mail", take, {.deadline = 20s}); }).join();
+        return job.id;
+    });
+    CHECK(first == 1);
+    CHECK(second == 2);
+    CHECK(open_jobs.load(std::int64_t{1}).has_value());
+    TransactionService const versions{OptimisticVersioning{}, open_jobs};
+    CHECK(versions.try_do_in_transaction(std::int64_t{1}, [](Job& job) { job.done = true; }));
+    CHECK(open_jobs.load(std::int64_t{1}).errc() == Errc::not_found);
+}
+
 TEST_CASE(
     "a row that somebody else has locked is skipped without waiting", "[postgres][row_locks][free_rows]")
 {

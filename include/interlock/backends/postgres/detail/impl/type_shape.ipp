@@ -127,7 +127,7 @@ namespace detail {
     // Not a constant, which a plan would keep whatever becomes of the search_path.
     t.meant = joined_text({"to_regclass(", quoted_text(t.quoted), ")::oid"});
     if (!options.where.empty())
-        t.where = joined_text({" AND (", options.where, ")"});
+        t.where = joined_text({" AND (", options.where, "\n)"});  // it may end with a comment
     for (auto const& key : keys)
         t.key.push_back(quoted_name(key));
     t.version = quoted_name(version);
