@@ -59,6 +59,10 @@ std::optional<std::int64_t> time_of(std::string_view text);
 /// The day, in days since 1970.
 std::string day_text(std::int64_t days);
 
+/// The digits of a whole number that is written with a point or an exponent: `12.00`, `1e+06`; empty when it
+/// is none, or has more than twenty digits.
+std::string whole_number_of(std::string_view text);
+
 /// Adds an element to the text of an array, which begins empty and ends with `}`.
 void add_element(std::string& list, std::optional<std::string_view> element);
 /// The elements of the text of an array; nothing when it has more than one dimension, or is none.

@@ -249,6 +249,17 @@ bool read_time(std::string_view text, std::chrono::sys_time<D>& out)
     return out.time_since_epoch() == since;
 }
 
+template <class M>
+bool read_integer(std::string_view text, M& out)
+{
+    auto const end = std::from_chars(text.data(), text.data() + text.size(), out);
+    if (end.ec == std::errc{} && end.ptr == text.data() + text.size())
+        return true;
+    auto const whole = whole_number_of(text);  // as columns of other numbers have it: 12.00, 1e+06
+    auto const last = std::from_chars(whole.data(), whole.data() + whole.size(), out);
+    return !whole.empty() && last.ec == std::errc{} && last.ptr == whole.data() + whole.size();
+}
+
 /// The text of the label of an enumerator; empty: its number.
 template <class M>
 Misfit label_text(M value, ColumnForm const& form, std::string& out)
@@ -262,7 +273,8 @@ Misfit label_text(M value, ColumnForm const& form, std::string& out)
         return misfit_label;
     } else {
         if constexpr (boost::describe::has_describe_enumerators<M>::value) {
-            if (char const* const name = boost::describe::enum_to_string(value, nullptr); name != nullptr) {
+            if (char const* const name = boost::describe::enum_to_string(value, nullptr);
+                name != nullptr && form.type != ColumnForm::Type::number) {
                 if (form.labels.empty()) {
                     out = name;
                     return nullptr;
@@ -304,9 +316,9 @@ bool read_label(std::string_view text, bool sql_enum, M& out)
                 return true;
         }
         std::underlying_type_t<M> number{};
-        auto const end = std::from_chars(text.data(), text.data() + text.size(), number);
+        bool const good = read_integer(text, number);
         out = static_cast<M>(number);
-        return end.ec == std::errc{} && end.ptr == text.data() + text.size();
+        return good;
     }
 }
 
@@ -333,9 +345,9 @@ bool take_bytes(std::optional<std::string> const& bytes, M& out)
 template <class M>
 Misfit column_text(M const& value, ColumnForm const& form, std::string& out);
 
-/// The text of an array.
+/// The text of an array. `form`: of its elements.
 template <class M>
-Misfit list_text(M const& list, std::string& out)
+Misfit list_text(M const& list, ColumnForm const& form, std::string& out)
 {
     std::string text;
     for (std::size_t i = 0; i < list.size(); ++i) {
@@ -346,9 +358,9 @@ Misfit list_text(M const& list, std::string& out)
                 add_element(text, std::nullopt);
                 continue;
             }
-            if (auto const misfit = column_text(*element, {}, part))
+            if (auto const misfit = column_text(*element, form, part))
                 return misfit;
-        } else if (auto const misfit = column_text(element, {}, part)) {
+        } else if (auto const misfit = column_text(element, form, part)) {
             return misfit;
         }
         add_element(text, part);
@@ -387,7 +399,7 @@ Misfit column_text(M const& value, ColumnForm const& form, std::string& out)
     } else if constexpr (is_time<M>::value) {
         return time_text_of(value, out);
     } else if constexpr (is_list<M>::value) {
-        return list_text(value, out);
+        return list_text(value, form, out);
     } else if constexpr (std::is_integral_v<M>) {
         out = std::to_string(value);
     } else {
@@ -428,25 +440,37 @@ Misfit add_column(Params& params, M const& value, ColumnForm const& form = {})
     }
 }
 
-/// Oids of types of the server's own.
+/// Oids of types of the server's own. 0 is that of an element of an array, whose type is not known.
+inline constexpr std::uint32_t boolean_oid = 16;
 inline constexpr std::uint32_t bytea_oid = 17;
+inline constexpr std::uint32_t bpchar_oid = 1042;
+
+/// A number or a label without the blanks by which `char(n)` fills it up.
+inline std::string_view without_filling(std::string_view text, std::uint32_t type) noexcept
+{
+    while ((type == bpchar_oid || type == 0) && text.ends_with(' '))
+        text.remove_suffix(1);
+    return text;
+}
 
 template <class M>
 bool read_text(std::string_view text, std::uint32_t type, M& out);
 
+/// `type`: of the array.
 template <class M>
-bool read_list(std::string_view text, M& out)
+bool read_list(std::string_view text, std::uint32_t type, M& out)
 {
     auto const elements = elements_of(text);
+    auto const of_element = type >= first_user_oid ? first_user_oid : 0;
     if (!elements)
         return false;
     out.clear();
     for (auto const& element : *elements) {
         typename M::value_type value{};
         if constexpr (interlock::detail::is_optional<typename M::value_type>::value) {
-            if (element && !read_text(*element, 0, value.emplace()))
+            if (element && !read_text(*element, of_element, value.emplace()))
                 return false;
-        } else if (!element || !read_text(*element, 0, value)) {
+        } else if (!element || !read_text(*element, of_element, value)) {
             return false;
         }
         out.push_back(std::move(value));
@@ -475,25 +499,31 @@ bool read_text(std::string_view text, std::uint32_t type, M& out)
     } else if constexpr (is_bytes<M>::value) {
         return take_bytes(bytes_of_hex(text.starts_with("\\x") ? text.substr(2) : text), out);
     } else if constexpr (std::is_same_v<M, bool>) {
-        out = text == "t" || text == "1";
-        return out || text == "f" || text == "0";
+        auto const word = without_filling(text, type);
+        int number = word == "t" ? 1 : word == "f" ? 0 : -1;
+        bool const good = number >= 0 || (read_integer(word, number) && (number == 0 || number == 1));
+        out = number == 1;
+        return good;
     } else if constexpr (std::is_enum_v<M>) {
-        return read_label(text, type >= first_user_oid, out);
+        return read_label(without_filling(text, type), type >= first_user_oid, out);
     } else if constexpr (std::is_same_v<M, std::chrono::year_month_day>) {
         std::chrono::sys_days day;
-        bool const good = read_time(text, day);
+        if (!read_time(text, day) || day < std::chrono::sys_days{std::chrono::year::min() / 1 / 1} ||
+            day > std::chrono::sys_days{std::chrono::year::max() / 12 / 31})
+            return false;
         out = day;
-        return good;
+        return true;
     } else if constexpr (is_time<M>::value) {
         return read_time(text, out);
     } else if constexpr (is_list<M>::value) {
-        return read_list(text, out);
+        return read_list(text, type, out);
     } else {
-        if constexpr (std::is_integral_v<M>)
-            if (text == "t" || text == "f") {  // a boolean
+        if constexpr (std::is_integral_v<M>) {
+            bool const truth = (type == boolean_oid || type == 0) && (text == "t" || text == "f");
+            if (truth)
                 out = text == "t" ? 1 : 0;
-                return true;
-            }
+            return truth || read_integer(without_filling(text, type), out);
+        }
         auto const end = std::from_chars(text.data(), text.data() + text.size(), out);
         return end.ec == std::errc{} && end.ptr == text.data() + text.size();
     }

@@ -44,9 +44,12 @@ struct ColumnFacts {
     /// The column's own type, quoted, with its schema, where a statement of the role may name the type and
     /// read the column; else empty.
     std::string own;
-    char base_kind{};      ///< `pg_type.typtype` of it
-    char base_category{};  ///< `pg_type.typcategory` of it: `A` for arrays
-    std::string labels;    ///< of an SQL enum, in order: the text of an array
+    char base_kind{};             ///< `pg_type.typtype` of it
+    char base_category{};         ///< `pg_type.typcategory` of it: `A` for arrays
+    std::string labels;           ///< of an SQL enum, or of an array of such, in order: the text of an array
+    std::uint32_t element_oid{};  ///< of an array: of its elements' type, under a domain; else 0
+    char element_category{};      ///< `pg_type.typcategory` of that
+    char element_delimiter{};     ///< between the elements, in the text of the array
     /// Equal values of it may have several texts even as the server writes them: arrays, ranges, rows, jsonb,
     /// and types that extensions and users have made. The server makes equal hashes of equal values.
     bool hashed{false};
@@ -114,7 +117,8 @@ Outcome<TableFacts> facts_of(Reply const& reply, std::string const& table);
 /// Whether an error may come from a table that is no longer as it was when its facts were learnt.
 bool outdates_facts(SqlError const& error) noexcept;
 /// Whether what is refused with this code, by what is known of the table, may be possible by now: a right was
-/// granted, a column became wider or has a default, an index was made. That is looked at before it is said.
+/// granted, a column became wider or has a default, an index was made, an enum has another label. That is
+/// looked at before it is said.
 bool by_former_facts(Errc code) noexcept;
 /// Whether prepared plans for the one fit the other: it is the same table, with the same types of columns.
 bool same_types(TableFacts const& one, TableFacts const& other) noexcept;

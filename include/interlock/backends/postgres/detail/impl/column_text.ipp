@@ -232,6 +232,44 @@ INTERLOCK_DECL void add_element(std::string& list, std::optional<std::string_vie
     list += '"';
 }
 
+INTERLOCK_DECL std::string whole_number_of(std::string_view text)
+{
+    constexpr int most = 20;
+    std::string digits;
+    int point = -1;  // how many digits are before it
+    std::size_t at = text.starts_with('-') ? 1 : 0;
+    bool const negative = at == 1;
+    for (; at < text.size() && text[at] != 'e' && text[at] != 'E'; ++at) {
+        if (text[at] == '.' && point < 0)
+            point = static_cast<int>(digits.size());
+        else if (text[at] >= '0' && text[at] <= '9')
+            digits += text[at];
+        else
+            return {};
+    }
+    int exponent = 0;
+    if (at < text.size()) {
+        auto const* const end = text.data() + text.size();
+        at += text.substr(at + 1).starts_with('+') ? 2 : 1;
+        auto const read = std::from_chars(text.data() + at, end, exponent);
+        if (read.ec != std::errc{} || read.ptr != end)
+            return {};
+    }
+    if (digits.empty() || exponent > most || exponent < -most || digits.size() > 1000)
+        return {};
+    auto const before = (point < 0 ? static_cast<int>(digits.size()) : point) + exponent;
+    if (before < static_cast<int>(digits.size()) &&
+        digits.find_first_not_of('0', static_cast<std::size_t>(std::max(before, 0))) != std::string::npos)
+        return {};
+    digits.resize(static_cast<std::size_t>(std::max(before, 0)), '0');
+    digits.erase(0, digits.find_first_not_of('0'));
+    if (digits.empty())
+        return "0";
+    if (digits.size() > static_cast<std::size_t>(most))
+        return {};
+    return negative ? "-" + digits : digits;
+}
+
 INTERLOCK_DECL std::optional<std::vector<std::optional<std::string>>> elements_of(std::string_view list)
 {
     std::vector<std::optional<std::string>> out;

@@ -186,7 +186,9 @@ writing_of_insert(Table const& table, std::size_t shown, bool empty, bool initia
     case MemberKind::bytes: return type == type_oid::bytea || type == type_oid::uuid;
     case MemberKind::time: return moment;
     case MemberKind::day: return moment || type == type_oid::date;
-    case MemberKind::list: return column.base_category == 'A' && column.base != "pg_catalog._bytea";
+    case MemberKind::list:
+        return column.base_category == 'A' && column.base != "pg_catalog._bytea" &&
+               column.element_delimiter == ',';
     case MemberKind::number:
     case MemberKind::boolean:
         // The categories of numbers and of truth values, and of texts, which may have the digits of one.
@@ -201,27 +203,29 @@ writing_of_insert(Table const& table, std::size_t shown, bool empty, bool initia
     return true;
 }
 
-/// How the values of a column cross.
+/// How the values of a column cross; of an array, its elements.
 [[gnu::cold]] INTERLOCK_DECL ColumnForm form_of(ColumnFacts const& column)
 {
     ColumnForm form;
-    if (column.base_oid == type_oid::bytea)
+    bool const list = column.element_oid != 0;
+    auto const oid = list ? column.element_oid : column.base_oid;
+    if (oid == type_oid::bytea)
         form.type = ColumnForm::Type::bytes;
-    else if (column.base_oid == type_oid::uuid)
+    else if (oid == type_oid::uuid)
         form.type = ColumnForm::Type::uuid;
-    else if (column.base_category == 'N')
+    else if ((list ? column.element_category : column.base_category) == 'N')
         form.type = ColumnForm::Type::number;
     for (auto& label : elements_of(column.labels).value_or(std::vector<std::optional<std::string>>{}))
         form.labels.push_back(label.value_or(""));
     return form;
 }
 
-/// How the values of a column of a key cross: bytes as they are, everything else as its text.
+/// How the values of a column of a key cross. A uuid is its text there.
 [[gnu::cold]] INTERLOCK_DECL ColumnForm form_of_key(ColumnFacts const& column)
 {
-    ColumnForm form;
-    if (column.base_oid == type_oid::bytea)
-        form.type = ColumnForm::Type::bytes;
+    auto form = form_of(column);
+    if (form.type == ColumnForm::Type::uuid)
+        form.type = ColumnForm::Type::plain;
     return form;
 }
 

@@ -603,10 +603,9 @@ std::string TableCore<R>::refused_member(
         if (is_plain || is_label || is_list)
             batch.add(
                 joined_text(
-                    {"SELECT (jsonb_populate_record(NULL::", shaped.quoted, ", jsonb_build_object(",
-                     quoted_text(column->name), "::text, ",
-                     is_list ? joined_text({"$1::", column->base}) : std::string("$1::text"), "))).",
-                     shaped.shown[member.shown]}),
+                    {"SELECT v FROM jsonb_to_record(jsonb_build_object('v', ",
+                     is_list ? joined_text({"$1::", column->base}) : std::string("$1::text"), ")) AS r(v ",
+                     column->type, ")"}),
                 std::move(member.value));
         else
             batch.add(joined_text({"SELECT $1::", column->type}), std::move(member.value));
@@ -627,9 +626,10 @@ Failure TableCore<R>::refused(
     Deadline until) const
 {
     auto failure = failure_of(error, access);
-    if (!mapped || error.raised || (!of_a_value(error) && error.column.empty()))
+    bool const of_many_rows = error.within && error.state == "21000";
+    if (!mapped || error.raised || (!of_a_value(error) && error.column.empty() && !of_many_rows))
         return failure;
-    auto column = error.column;
+    auto column = error.within ? std::string() : error.column;  // a trigger may have written elsewhere
     for (auto const& change : changes)
         if (column.empty())
             column = refused_member(known, error, change, until);
@@ -639,7 +639,15 @@ Failure TableCore<R>::refused(
     std::vector<Key const*> keys;
     for (auto const& change : changes)
         keys.push_back(change.key);
-    return refused_by_key(known, error, access, keys, until);
+    auto by_key = refused_by_key(known, error, access, keys, until);
+    if (!error.within || by_key.detail() != failure.detail())
+        return by_key;
+    // None of the values is to blame, but what the user's own schema has done with them.
+    return failed(
+               Errc::constraint_violated,
+               {failure.detail(), ", in a function of the database that a trigger or a rule of ", table.name,
+                " calls"})
+        .with_store_code(error.state);
 }
 
 }  // namespace detail

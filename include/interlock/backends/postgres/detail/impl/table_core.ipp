@@ -677,7 +677,8 @@ std::string TableCore<R>::free_rows(std::string const& where, std::string const&
     if ((where + order_by).find('\0') != std::string::npos)
         throw_invalid({"postgres: the condition of free rows has a NUL"});
     std::string text;
-    append(text, {" WHERE (", where, "\n)", table.where});  // what the user has written may end with a comment
+    append(
+        text, {" WHERE (", where, "\n)", table.where});  // what the user has written may end with a comment
     if (!order_by.empty())
         append(text, {" ORDER BY ", order_by, "\n"});
     append(text, {" LIMIT 1 ", lock_clause(), " SKIP LOCKED"});

@@ -53,15 +53,18 @@ p AS MATERIALIZED (SELECT p.oid, quote_ident(n.nspname) || '.' || quote_ident(p.
     WHERE p.oid IN ((SELECT oid FROM c), coalesce(pg_catalog.to_regclass($4::text),
         pg_catalog.to_regclass($5::text))) AND p.relpersistence <> 't'),
 t AS MATERIALIZED (SELECT a.attnum, a.attname, a.attcollation AS collation, s.oid AS base, s.mod,
+    s.given, s.filled,
     NOT coalesce(l.collisdeterministic, true) AS loose, q.amopopr AS equality,
     coalesce(l.collisdeterministic, true) AND EXISTS (SELECT FROM pg_catalog.pg_amproc m
         WHERE m.amprocfamily = e.opcfamily AND m.amproclefttype = e.opcintype AND m.amprocnum = 4) AS strict
     FROM c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
     CROSS JOIN LATERAL (WITH RECURSIVE d AS (SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod,
-        a.atttypmod AS mod FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
-        UNION ALL SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, d.typtypmod FROM d
+        a.atttypmod AS mod, t.typdefault IS NOT NULL AS given, t.typnotnull AS filled
+        FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
+        UNION ALL SELECT t.oid, t.typtype, t.typbasetype, t.typtypmod, d.typtypmod,
+        d.given OR t.typdefault IS NOT NULL, d.filled OR t.typnotnull FROM d
         JOIN pg_catalog.pg_type t ON d.typtype = 'd' AND t.oid = d.typbasetype)
-        SELECT d.oid, d.mod, d.typtype FROM d WHERE d.typtype <> 'd') s
+        SELECT d.oid, d.mod, d.typtype, d.given, d.filled FROM d WHERE d.typtype <> 'd') s
     LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
     LEFT JOIN pg_catalog.pg_opclass e ON e.opcmethod = 403 AND e.opcdefault AND e.opcintype =
         CASE WHEN s.typtype = 'e' THEN 3500 WHEN s.oid = 1043 THEN 25 ELSE s.oid END
@@ -98,10 +101,10 @@ o AS MATERIALIZED (SELECT coalesce(bit_or(events) FILTER (WHERE early), 0) AS ea
     FROM (SELECT (g.tgtype >> 2 & 1) | (g.tgtype >> 3 & 2) | (g.tgtype >> 1 & 4) AS events,
         g.tgtype & 66 <> 0 AS early, g.tgtype & 2 = 0 AS late, g.tginitdeferred AS at_commit
         FROM f JOIN pg_catalog.pg_trigger g ON g.tgrelid = f.oid
-        WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')
+        WHERE NOT g.tgisinternal AND g.tgenabled <> 'D'
         UNION ALL SELECT CASE w.ev_type WHEN '3' THEN 1 WHEN '2' THEN 2 ELSE 4 END, true, true, false
         FROM f JOIN pg_catalog.pg_rewrite w ON w.ev_class = f.oid
-        WHERE w.ev_type IN ('2', '3', '4') AND w.ev_enabled IN ('O', 'A')
+        WHERE w.ev_type IN ('2', '3', '4') AND w.ev_enabled <> 'D'
         UNION ALL SELECT 7, true, true, false FROM c WHERE c.relkind NOT IN ('r', 'p')) e)
 SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_security_active(c.oid),
     CASE WHEN EXISTS (SELECT FROM u WHERE whole AND exact AND immediate)
@@ -122,15 +125,16 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
         JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
         WHERE m.amname = 'hash' AND o.opcdefault AND o.opcintype = b.oid)),
     CASE WHEN NOT l.collisdeterministic THEN quote_ident(ln.nspname) || '.' || quote_ident(l.collname) END,
-    a.attgenerated <> '', a.attidentity, a.atthasdef OR a.attidentity <> '' OR b.typdefault IS NOT NULL,
-    a.attnotnull, has_column_privilege(c.oid, a.attnum, 'INSERT'),
+    a.attgenerated <> '', a.attidentity, a.atthasdef OR a.attidentity <> '' OR s.given,
+    a.attnotnull OR s.filled, has_column_privilege(c.oid, a.attnum, 'INSERT'),
     has_column_privilege(c.oid, a.attnum, 'UPDATE'), b.typcategory,
-    CASE WHEN b.typtype = 'e' THEN ARRAY(SELECT e.enumlabel FROM pg_catalog.pg_enum e
-        WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder) END,
+    CASE WHEN coalesce(e.typtype, b.typtype) = 'e' THEN ARRAY(SELECT m.enumlabel FROM pg_catalog.pg_enum m
+        WHERE m.enumtypid = coalesce(e.oid, b.oid) ORDER BY m.enumsortorder) END,
     CASE WHEN s.mod <> -1 THEN format_type(b.oid, s.mod) END,
     CASE WHEN (y.typarray <> 0 OR y.typelem <> 0) AND has_column_privilege(c.oid, a.attnum, 'SELECT')
         AND has_schema_privilege(yn.oid, 'USAGE')
         THEN quote_ident(yn.nspname) || '.' || quote_ident(y.typname) END,
+    e.oid, e.typcategory, e.typdelim,
     o.early, o.late, o.at_commit
 FROM c CROSS JOIN o JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
 JOIN t AS s ON s.attnum = a.attnum
@@ -138,6 +142,8 @@ JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
 JOIN pg_catalog.pg_namespace yn ON yn.oid = y.typnamespace
 JOIN pg_catalog.pg_type b ON b.oid = s.base
 JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
+LEFT JOIN pg_catalog.pg_type d ON b.typcategory = 'A' AND d.oid = b.typelem
+LEFT JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN d.typtype = 'd' THEN d.typbasetype ELSE d.oid END
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_catalog.pg_namespace ln ON ln.oid = l.collnamespace)";
 
@@ -210,6 +216,11 @@ INTERLOCK_DECL char first_char(std::string_view text) noexcept
     column.labels = reply.text(row, at + 15);
     column.limited = reply.null(row, at + 16) ? std::string() : std::string(reply.text(row, at + 16));
     column.own = reply.null(row, at + 17) ? std::string() : std::string(reply.text(row, at + 17));
+    if (!reply.null(row, at + 18)) {
+        column.element_oid = static_cast<std::uint32_t>(reply.number(row, at + 18).value_or(0));
+        column.element_category = first_char(reply.text(row, at + 19));
+        column.element_delimiter = first_char(reply.text(row, at + 20));
+    }
     return column;
 }
 
@@ -258,7 +269,7 @@ INTERLOCK_DECL bool outdates_facts(SqlError const& error) noexcept
 
 INTERLOCK_DECL bool by_former_facts(Errc code) noexcept
 {
-    return code == Errc::misconfigured || code == Errc::version_exhausted;
+    return code == Errc::misconfigured || code == Errc::version_exhausted || code == Errc::invalid_argument;
 }
 
 INTERLOCK_DECL bool same_types(TableFacts const& one, TableFacts const& other) noexcept
