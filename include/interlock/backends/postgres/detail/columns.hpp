@@ -13,6 +13,7 @@
 #include <interlock/backends/postgres/detail/column_text.hpp>
 #include <interlock/backends/postgres/detail/reply.hpp>
 #include <interlock/core/state_traits.hpp>
+#include <interlock/forced_unwinding.hpp>
 
 #include <boost/describe/enum_from_string.hpp>
 #include <boost/describe/enum_to_string.hpp>
@@ -26,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <ratio>
 #include <string>
@@ -210,6 +212,7 @@ inline constexpr char misfit_nul[] = "has a NUL";
 inline constexpr char misfit_fraction[] = "is finer than a microsecond";
 inline constexpr char misfit_range[] = "is beyond the times of PostgreSQL";
 inline constexpr char misfit_day[] = "is no day of the calendar";
+inline constexpr char misfit_traits[] = "cannot become a text: its ColumnTraits<>::to_text throws";
 inline constexpr char misfit_label[] = "is an enumerator that no label of the column belongs to";
 
 /// The text of a point in time.
@@ -258,6 +261,40 @@ bool read_integer(std::string_view text, M& out)
     auto const whole = whole_number_of(text);  // as columns of other numbers have it: 12.00, 1e+06
     auto const last = std::from_chars(whole.data(), whole.data() + whole.size(), out);
     return !whole.empty() && last.ec == std::errc{} && last.ptr == whole.data() + whole.size();
+}
+
+/// What the user's own `ColumnTraits` make of a value. An exception of theirs says that there is no such text,
+/// before anything is sent; that there is no memory is no matter of the value.
+template <class M>
+Misfit own_text(M const& value, std::string& out)
+{
+    try {
+        out = ColumnTraits<M>::to_text(value);
+    } catch (std::bad_alloc const&) {
+        throw;
+    }
+    INTERLOCK_PASS_FORCED_UNWINDING
+    catch (...)
+    {
+        return misfit_traits;
+    }
+    return out.find('\0') == std::string::npos ? nullptr : misfit_nul;
+}
+
+/// The value of what a column has; nothing if `ColumnTraits` find none in it, or throw.
+template <class M>
+std::optional<M> own_value(std::string_view text)
+{
+    try {
+        return ColumnTraits<M>::from_text(text);
+    } catch (std::bad_alloc const&) {
+        throw;
+    }
+    INTERLOCK_PASS_FORCED_UNWINDING
+    catch (...)
+    {
+        return std::nullopt;
+    }
 }
 
 /// The text of the label of an enumerator; empty: its number.
@@ -374,8 +411,7 @@ template <class M>
 Misfit column_text(M const& value, ColumnForm const& form, std::string& out)
 {
     if constexpr (OwnColumn<M>) {
-        out = ColumnTraits<M>::to_text(value);
-        return out.find('\0') == std::string::npos ? nullptr : misfit_nul;
+        return own_text(value, out);
     } else if constexpr (std::is_same_v<M, std::string>) {
         if (value.find('\0') != std::string::npos)
             return misfit_nul;
@@ -483,7 +519,7 @@ template <class M>
 bool read_text(std::string_view text, std::uint32_t type, M& out)
 {
     if constexpr (OwnColumn<M>) {
-        auto value = ColumnTraits<M>::from_text(text);
+        auto value = own_value<M>(text);
         if (value)
             out = *std::move(value);
         return value.has_value();
@@ -623,7 +659,12 @@ namespace detail {
 /// What `surely_equal` compares of a type that is one column.
 template <postgres::detail::OwnColumn M>
 struct StoredText<M> {
-    static std::string text(M const& value) { return postgres::ColumnTraits<M>::to_text(value); }
+    static std::optional<std::string> text(M const& value)
+    {
+        std::string out;
+        return postgres::detail::own_text(value, out) == nullptr ? std::optional{std::move(out)}
+                                                                 : std::nullopt;
+    }
 };
 
 }  // namespace detail

@@ -122,7 +122,8 @@ struct is_duration : std::false_type {};
 template <class R, class P>
 struct is_duration<std::chrono::duration<R, P>> : std::true_type {};
 
-/// How a store that is not of the core writes a type: a specialisation has `text`, which makes the text.
+/// How a store that is not of the core writes a type: a specialisation has `text`, which makes the text, or
+/// nothing where there is none.
 template <class T>
 struct StoredText {};
 
@@ -265,7 +266,8 @@ bool surely_equal(T const& a, T const& b)
     } else if constexpr (has_form_of_author<T>()) {
         return encoded_alike(a, b);
     } else if constexpr (requires { StoredText<T>::text(a); }) {
-        return StoredText<T>::text(a) == StoredText<T>::text(b);
+        std::optional<std::string> const text = StoredText<T>::text(a);
+        return text && text == StoredText<T>::text(b);
     } else if constexpr (is_duration<T>::value) {
         return surely_equal(a.count(), b.count());
     } else if constexpr (has_plain_bytes<T>()) {
