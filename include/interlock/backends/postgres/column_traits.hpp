@@ -27,8 +27,8 @@ namespace postgres {
 /// Specialise it for a type `T` that a member of a row has, and that this library does not know: a decimal
 /// number, a UUID, a point. `to_text` gives the text that the column's type reads, and `from_text` reads what
 /// the column's type writes; nothing means that the text is no `T`, so that the row is `corrupt_state`. The
-/// two must be inverse: what is loaded and not changed must be equal to what was loaded. If `to_text` throws, the
-/// call is `invalid_argument`, and nothing was sent; if `from_text` does, the row is `corrupt_state`.
+/// two must be inverse: what is loaded and not changed must be equal to what was loaded. If `to_text` throws,
+/// the call is `invalid_argument`, and nothing was sent; if `from_text` does, the row is `corrupt_state`.
 ///
 /// An array of such values is a `std::vector` of them, and a column that may be NULL is an optional.
 template <class T>

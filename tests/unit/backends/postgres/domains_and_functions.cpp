@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// What a table's domains give and demand, and what functions of the database do behind a statement: a value is
-// named as the reason only where it is one.
+// What a table's domains give and demand, and what functions of the database do behind a statement: a value
+// is named as the reason only where it is one.
 
 #include <interlock/backends/postgres/repository_options.hpp>
 #include <interlock/backends/postgres/state_repository.hpp>

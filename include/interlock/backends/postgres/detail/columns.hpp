@@ -263,8 +263,8 @@ bool read_integer(std::string_view text, M& out)
     return !whole.empty() && last.ec == std::errc{} && last.ptr == whole.data() + whole.size();
 }
 
-/// What the user's own `ColumnTraits` make of a value. An exception of theirs says that there is no such text,
-/// before anything is sent; that there is no memory is no matter of the value.
+/// What the user's own `ColumnTraits` make of a value. An exception of theirs says that there is no such
+/// text, before anything is sent; that there is no memory is no matter of the value.
 template <class M>
 Misfit own_text(M const& value, std::string& out)
 {

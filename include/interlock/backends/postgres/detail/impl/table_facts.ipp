@@ -94,6 +94,9 @@ x AS MATERIALIZED (SELECT x.oid, quote_ident(n.nspname) || '.' || quote_ident(x.
     JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
     WHERE u.whole AND u.always AND x.relpersistence <> 't'
     ORDER BY u.exact AND u.immediate DESC, x.oid LIMIT 1),
+h AS MATERIALIZED (SELECT o.opcintype AS hashed FROM pg_catalog.pg_opclass o
+    JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod JOIN pg_catalog.pg_amproc s ON s.amprocfamily = o.opcfamily
+    AND s.amproclefttype = o.opcintype AND s.amprocnum = 2 WHERE m.amname = 'hash' AND o.opcdefault),
 f AS (SELECT oid FROM c UNION SELECT i.inhrelid FROM f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid),
 o AS MATERIALIZED (SELECT coalesce(bit_or(events) FILTER (WHERE early), 0) AS early,
     coalesce(bit_or(events) FILTER (WHERE late), 0) AS late,
@@ -120,10 +123,15 @@ SELECT c.oid, coalesce(pg_partition_root(c.oid), c.oid)::oid, c.relkind, row_sec
         FROM p JOIN pg_catalog.pg_sequence q ON q.seqrelid = p.oid WHERE p.oid <> c.oid),
     a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid,
     quote_ident(n.nspname) || '.' || quote_ident(b.typname), b.oid, b.typtype,
-    b.typcategory = 'A' OR b.typtype IN ('r', 'm', 'c') OR b.oid = 'jsonb'::regtype
-        OR (b.oid >= 16384 AND b.typtype <> 'e' AND EXISTS (SELECT FROM pg_catalog.pg_opclass o
-        JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
-        WHERE m.amname = 'hash' AND o.opcdefault AND o.opcintype = b.oid)),
+    (b.typcategory = 'A' OR b.typtype IN ('r', 'm', 'c') OR b.oid = 'jsonb'::regtype
+        OR (b.oid >= 16384 AND b.typtype <> 'e' AND EXISTS (SELECT FROM h WHERE h.hashed = b.oid)))
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_type w WHERE w.typtype = 'b' AND w.typcategory <> 'A'
+        AND NOT EXISTS (SELECT FROM h WHERE h.hashed = CASE WHEN w.oid = 1043 THEN 25 ELSE w.oid END)
+        AND w.oid IN (SELECT coalesce(e.oid, b.oid) UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r
+        WHERE r.rngtypid = b.oid
+        UNION ALL SELECT CASE WHEN v.typtype = 'd' THEN v.typbasetype WHEN v.typcategory = 'A' THEN v.typelem
+            ELSE v.oid END FROM pg_catalog.pg_attribute g JOIN pg_catalog.pg_type v ON v.oid = g.atttypid
+            WHERE g.attrelid = b.typrelid AND g.attnum > 0 AND NOT g.attisdropped)),
     CASE WHEN NOT l.collisdeterministic THEN quote_ident(ln.nspname) || '.' || quote_ident(l.collname) END,
     a.attgenerated <> '', a.attidentity, a.atthasdef OR a.attidentity <> '' OR s.given,
     a.attnotnull OR s.filled, has_column_privilege(c.oid, a.attnum, 'INSERT'),
