@@ -146,6 +146,32 @@ TEST_CASE("a version that another server rounds is refused when it does not move
     CHECK(std::to_string(accepted) == single_value("SELECT n FROM seats WHERE id = 1"));
 }
 
+TEST_CASE(
+    "a trigger that keeps the version from moving is told, and nothing is written", "[postgres][versions]")
+{
+    make_seats("bigint NOT NULL DEFAULT 1");
+    sql(
+        {"CREATE OR REPLACE FUNCTION keep_version() RETURNS trigger LANGUAGE plpgsql AS "
+         "$$ BEGIN NEW.version := OLD.version; RETURN NEW; END $$",
+         "CREATE TRIGGER keep BEFORE UPDATE ON seats FOR EACH ROW EXECUTE FUNCTION keep_version()"});
+    auto const rows = seats(fresh_pool());
+    auto const add = [](Seat& s) { ++s.n; };
+    auto const is_refused = [](auto const& outcome) {
+        CAPTURE(outcome.message());
+        CHECK(outcome.errc() == Errc::constraint_violated);
+        CHECK(outcome.effect() == Effect::not_applied);
+        CHECK_THAT(outcome.detail(), ContainsSubstring("moved no version"));
+    };
+    std::int64_t const id = 1;
+    is_refused(TransactionService(OptimisticVersioning{}, rows).try_do_in_transaction(id, add));
+    is_refused(
+        TransactionService(OptimisticVersioning{}, rows).try_do_in_transaction(OperationId{"id"}, id, add));
+    is_refused(TransactionService(PessimisticRowLock{}, rows).try_do_in_transaction(id, add));
+    is_refused(TransactionService(SetNxLock{}, rows).try_do_in_transaction(id, add));
+    is_refused(rows.compare_and_set(id, 1, Seat{1, 5}));
+    CHECK(single_value("SELECT n || ',' || version FROM seats WHERE id = 1") == "0,1");
+}
+
 TEST_CASE("a column that no write moves is refused as a version", "[postgres][versions]")
 {
     struct Row {
