@@ -19,6 +19,7 @@
 #include <interlock/core/outcome.hpp>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 namespace interlock {
@@ -58,7 +59,9 @@ constexpr CounterChange increment(std::int64_t amount, std::optional<std::int64_
 /// Subtracts `amount`, unless the counter would then be below `floor`: for stock, seats and budgets.
 constexpr CounterChange decrement(std::int64_t amount, std::int64_t floor) noexcept
 {
-    return {.amount = -amount, .at_least = floor};
+    // The smallest number has no opposite; it is refused as it is.
+    constexpr auto smallest = std::numeric_limits<std::int64_t>::min();
+    return {.amount = amount == smallest ? smallest : -amount, .at_least = floor};
 }
 
 /// What came of a change. A refusal by a bound is an answer like any other: the store keeps it under the

@@ -22,6 +22,7 @@ TEST_CASE("a change of a counter is checked before it is sent", "[core][counter]
     CHECK(increment(CounterChange::limit).validate());
     CHECK(increment(CounterChange::limit + 1).validate().errc() == Errc::invalid_argument);
     CHECK(increment(std::numeric_limits<std::int64_t>::min()).validate().errc() == Errc::invalid_argument);
+    CHECK(decrement(INT64_MIN, 0).validate().errc() == Errc::invalid_argument);
     CHECK(decrement(1, -CounterChange::limit - 1).validate().errc() == Errc::invalid_argument);
     CHECK(
         CounterChange{.amount = 0, .at_least = 1, .at_most = 0}.validate().errc() == Errc::invalid_argument);

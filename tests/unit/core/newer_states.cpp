@@ -52,6 +52,24 @@ TEST_CASE("a write is made over the version that was read, or not at all", "[cor
     CHECK(states.find(key(1), 3) == "");
 }
 
+TEST_CASE("of several writes over one version nobody knows which was applied", "[core][newer_states]")
+{
+    NewerStates states;
+    states.note_read(key(1), 4, "four", true);
+    states.note_written(key(1), 4, "five");
+    states.note_written(key(1), 4, "five");  // sent again
+    CHECK(states.find(key(1), 5) == "five");
+    states.note_written(key(1), 4, "refused");
+    CHECK(states.find(key(1), 4) == "four");
+    CHECK_FALSE(states.find(key(1), 5));
+    states.note_written(key(1), 4, "five");
+    CHECK_FALSE(states.find(key(1), 5));
+    states.note_read(key(1), 5, "read", true);
+    CHECK(states.find(key(1), 5) == "read");
+    states.note_written(key(1), 5, "six");
+    CHECK(states.find(key(1), 6) == "six");
+}
+
 TEST_CASE("what was forgotten must be read again, and can then be written", "[core][newer_states]")
 {
     NewerStates states{10'000};

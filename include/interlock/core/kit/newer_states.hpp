@@ -56,7 +56,8 @@ public:
     /// What a write over `version` must be encoded over: nothing in particular where that is empty. No
     /// answer: nobody here knows what was stored then.
     std::optional<std::string> find(Key const& key, Version version) const;
-    /// A write of `bytes` over `version` is sent. If it is applied, the version after it has these bytes.
+    /// A write of `bytes` over `version` is sent. If it is applied, the version after it has these bytes; of
+    /// several writes over one version nobody here knows which was, so that the version must be read.
     void note_written(Key const& key, Version version, std::string_view bytes);
 
     /// What the writer is told where there is no answer.
@@ -67,6 +68,7 @@ private:
         Version version{no_version};
         std::string bytes;    // empty: the type knows all of it
         std::string written;  // what `version + 1` is, if the write was applied
+        bool several{false};  // other bytes were sent over `version` as well, and one of them was applied
     };
     using States = std::unordered_map<std::string, State>;
 

@@ -680,4 +680,11 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("an error that is one word and nothing else is read", "[redis][rights]")
+{
+    for (char const* const word : {"CORRUPT", "ERR", "NOPERM", "WRONGTYPE", ""})
+        CHECK(redis::detail::map_error(word, redis::Access::read).errc() != Errc::ok);
+    CHECK(redis::detail::map_error("CORRUPT", redis::Access::read).errc() == Errc::corrupt_state);
+}
+
 }  // namespace redis_rights_test

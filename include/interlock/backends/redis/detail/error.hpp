@@ -80,7 +80,9 @@ inline constexpr std::string_view denial = "redis: the user may not do this: ";
             "redis: a name that belongs to this key, or to all keys of its shard, holds a "
             "value of another type"};
     if (is("CORRUPT"))  // a script of ours
-        return Failure{Errc::corrupt_state, "redis: " + printable_error(text.substr(word.size() + 1))};
+        return Failure{
+            Errc::corrupt_state,
+            "redis: " + printable_error(text.substr(std::min(word.size() + 1, text.size())))};
     if (is("OOM"))
         return Failure{
             access == Access::record ? Errc::overloaded : Errc::unavailable,

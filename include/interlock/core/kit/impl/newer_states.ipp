@@ -40,7 +40,7 @@ INTERLOCK_DECL void NewerStates::make_room(std::size_t size)
     std::string stored{newer ? bytes : std::string_view{}};
     make_room(name.size() + stored.size() + sizeof(State));
     old_.erase(name);
-    young_[std::move(name)] = State{version, std::move(stored), {}};
+    young_[std::move(name)] = State{version, std::move(stored), {}, false};
     any_.store(true, std::memory_order_release);
 }
 
@@ -61,7 +61,7 @@ INTERLOCK_DECL std::optional<std::string> NewerStates::find(Key const& key, Vers
         return forgot_ ? std::nullopt : std::optional<std::string>{std::in_place};
     if (state->version == version)
         return state->bytes;
-    if (state->version + 1 == version && !state->written.empty())
+    if (state->version + 1 == version && !state->written.empty() && !state->several)
         return state->written;
     return std::nullopt;
 }
@@ -74,9 +74,11 @@ INTERLOCK_DECL void NewerStates::note_written(Key const& key, Version version, s
         return;
     if (state->version + 1 == version) {  // the write before this one was applied
         state->bytes = std::move(state->written);
+        state->written.clear();
         state->version = version;
     }
     if (state->version == version) {
+        state->several = state->several || (!state->written.empty() && state->written != bytes);
         state->written = bytes;
         make_room(bytes.size());
     }
